@@ -179,7 +179,9 @@ fn split_registry(name: &str) -> (Option<&str>, &str) {
 fn is_tag(text: &str) -> bool {
     let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     let mut bytes = text.bytes();
-    bytes.next().is_some_and(word) && text.len() <= 128 && bytes.all(|b| word(b) || b == b'.' || b == b'-')
+    bytes.next().is_some_and(word)
+        && text.len() <= 128
+        && bytes.all(|b| word(b) || b == b'.' || b == b'-')
 }
 
 /// Lower-case words joined by one dot, one or two underscores, or any number of dashes.
@@ -247,7 +249,11 @@ mod tests {
             ("busybox", "docker.io/library/busybox:latest", "busybox:latest"),
             ("busybox:1.36", "docker.io/library/busybox:1.36", "busybox:1.36"),
             ("docker.io/busybox", "docker.io/library/busybox:latest", "busybox:latest"),
-            ("index.docker.io/library/busybox", "docker.io/library/busybox:latest", "busybox:latest"),
+            (
+                "index.docker.io/library/busybox",
+                "docker.io/library/busybox:latest",
+                "busybox:latest",
+            ),
             ("me/app", "docker.io/me/app:latest", "me/app:latest"),
             ("localhost:5000/a/b:t", "localhost:5000/a/b:t", "localhost:5000/a/b:t"),
             ("localhost/a", "localhost/a:latest", "localhost/a:latest"),
@@ -272,9 +278,21 @@ mod tests {
     #[test]
     fn what_docker_refuses_is_refused() {
         let id = &DIGEST[7..];
-        for text in
-            ["", ":", "a:", "Busybox", "x/UPPER", "a//b", "/a", "a/", "a b", "a@sha256:12", id, "-a", "a:b:c"]
-        {
+        for text in [
+            "",
+            ":",
+            "a:",
+            "Busybox",
+            "x/UPPER",
+            "a//b",
+            "/a",
+            "a/",
+            "a b",
+            "a@sha256:12",
+            id,
+            "-a",
+            "a:b:c",
+        ] {
             assert!(ImageReference::parse(text).is_err(), "{text:?} was accepted");
         }
     }
