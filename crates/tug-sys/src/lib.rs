@@ -1,1 +1,6 @@
-//! To come.
+//! System calls that rustix does not wrap: the only unsafe code of the workspace.
+//!
+//! One file per kernel interface; above this crate there is no raw descriptor, pointer or errno.
+
+pub mod inherited;
+pub mod signals;
