@@ -2,5 +2,6 @@
 //!
 //! One file per kernel interface; above this crate there is no raw descriptor, pointer or errno.
 
+pub mod file_lock;
 pub mod inherited;
 pub mod signals;
