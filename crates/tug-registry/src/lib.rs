@@ -1,1 +1,45 @@
-//! To come.
+//! The client side of the OCI distribution protocol: from an image reference to verified bytes.
+//!
+//! Owns resolving a reference (manifests and indexes of both families, platform choice),
+//! authentication (basic, bearer tokens, identity tokens, Docker's `config.json`), where to ask
+//! (mirrors, loopback over plain HTTP), and downloads that verify, retry and resume. It refuses to
+//! own anything on disk: what arrives is handed on as bytes whose digest has been checked.
+//!
+//! Start at [`Client`]; [`Client::resolve`] answers what an image is made of, [`Client::open`]
+//! reads one of its layers. The interface is blocking: the runtime that drives the sockets lives
+//! inside the client and with it, so that a command that needs no registry never makes one.
+//!
+//! Written directly on `reqwest`, not on `oci-client`: of that crate only two calls would be left
+//! (a manifest, a stream from an offset), and it hides what both need here: the response headers
+//! behind `Retry-After` and `Docker-Content-Digest`, the registry's own error text, the exact
+//! manifest bytes together with their type, and a say in every redirect. Identity tokens, retries,
+//! mirrors in order and resuming would be ours either way.
+
+mod auth;
+mod blob;
+mod challenge;
+mod client;
+mod config;
+mod credentials;
+mod endpoint;
+mod error;
+mod manifest;
+mod platform;
+mod reader;
+mod refusal;
+mod resolve;
+mod settings;
+mod transport;
+
+pub mod media;
+
+pub use blob::BlobEvent;
+pub use client::Client;
+pub use config::{ConfigHead, RootFs};
+pub use endpoint::Source;
+pub use error::{Ask, Error, Tried, What};
+pub use manifest::{Descriptor, Index, Manifest, ManifestError, Parsed, parse};
+pub use platform::{Platform, PlatformError};
+pub use reader::BlobReader;
+pub use resolve::Resolved;
+pub use settings::{Retry, Settings};

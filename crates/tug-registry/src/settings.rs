@@ -1,0 +1,64 @@
+//! What a front end decides about talking to registries. Nothing here is read from the
+//! environment: values come in.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How registries are reached.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Mirrors of `docker.io`, asked in this order before `docker.io` itself: URLs, or bare hosts.
+    pub mirrors: Vec<String>,
+    /// The directory that holds Docker's `config.json`; `None`: no credentials.
+    pub docker_config_dir: Option<PathBuf>,
+    /// A PEM bundle to trust instead of the system's (`SSL_CERT_FILE`).
+    pub ca_file: Option<PathBuf>,
+    /// How often and how patiently.
+    pub retry: Retry,
+    /// For one connection to be set up, TLS included.
+    pub connect_timeout: Duration,
+    /// For the next byte to arrive.
+    pub read_timeout: Duration,
+}
+
+/// Bounds of patience with a faulty registry.
+#[derive(Clone, Copy, Debug)]
+pub struct Retry {
+    /// Attempts altogether, the first included; at least 1.
+    pub tries: u32,
+    /// Before the second attempt; doubled before each further one.
+    pub first_wait: Duration,
+    /// A registry asking for a longer wait than this (`Retry-After`) ends the attempt instead.
+    pub longest_wait: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            mirrors: Vec::new(),
+            docker_config_dir: None,
+            ca_file: None,
+            retry: Retry::default(),
+            connect_timeout: Duration::from_secs(10),
+            read_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            tries: 5,
+            first_wait: Duration::from_millis(500),
+            longest_wait: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Retry {
+    /// What to wait after the `failed`th attempt (from 1).
+    pub(crate) fn wait_after(&self, failed: u32) -> Duration {
+        let doubled = 1u32 << failed.saturating_sub(1).min(16);
+        (self.first_wait * doubled).min(self.longest_wait)
+    }
+}
