@@ -2,10 +2,50 @@
 //!
 //! Owns the use cases (create, start, stop, remove, list, inspect, exec, pull, load, import, volumes),
 //! the container state machine and its reconciliation with the kernel. It refuses to print, to read
-//! the environment, or to end the process: front ends do. Start at [`Engine`].
+//! the environment, or to end the process: front ends do.
+//!
+//! Start at [`Engine`]; every use case is a file of the same name.
 
+mod capabilities;
+mod create;
+mod engine;
+mod error;
+mod exec;
+mod image_config;
+mod images;
+mod images_list;
+mod inspect;
+mod list;
+mod lock;
 pub mod model;
+mod mounts;
+mod names;
+mod network;
+mod ports;
+mod reconcile;
+mod record;
+mod remove;
+mod reset;
+mod resolve;
+mod spec;
+mod start;
+mod stop;
+mod time;
+mod top;
 pub mod view;
+mod volumes;
 
+pub use create::Created;
+pub use engine::{Engine, Settings};
+pub use error::Error;
+pub use exec::ExecSession;
+pub use images::*;
+pub use list::LogSource;
 pub use model::*;
+pub use remove::RemoveOptions;
+pub use start::Started;
 pub use view::*;
+
+/// argv[0] of the process a monitor turns into to tidy up: followed by data root, exec root and the
+/// container's id.
+pub const REAPER: &str = "tug-reap";

@@ -43,12 +43,23 @@ pub struct Failure {
     /// What to do next, as one line; a command where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// Who stands in the way, where only a layer above knows its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Subject>,
+}
+
+/// Something a failure is about that the crate raising it knows by number only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// The container that has this address.
+    ContainerAt(std::net::Ipv4Addr),
 }
 
 impl Failure {
     /// A failure without a hint.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None }
+        Self { kind, message: message.into(), hint: None, subject: None }
     }
 
     /// The same failure with its next step.
@@ -77,6 +88,11 @@ pub trait Explain: std::error::Error {
         None
     }
 
+    /// Who stands in the way, where only a layer above knows its name.
+    fn subject(&self) -> Option<Subject> {
+        None
+    }
+
     /// The whole chain of causes as one line, with kind and hint.
     fn failure(&self) -> Failure {
         let mut message = self.to_string();
@@ -86,7 +102,7 @@ pub trait Explain: std::error::Error {
             message.push_str(&error.to_string());
             cause = error.source();
         }
-        Failure { kind: self.kind(), message, hint: self.hint() }
+        Failure { kind: self.kind(), message, hint: self.hint(), subject: self.subject() }
     }
 }
 

@@ -14,6 +14,6 @@ mod reference;
 
 pub use container_path::{ContainerPath, ContainerPathError};
 pub use digest::{DiffId, Digest, DigestError};
-pub use failure::{Explain, Failure, Kind};
+pub use failure::{Explain, Failure, Kind, Subject};
 pub use id::{ContainerId, IdError};
 pub use reference::{ImageReference, ReferenceError};

@@ -1,0 +1,75 @@
+//! The engine itself: where its data is, and what every use case starts from.
+
+use std::path::{Path, PathBuf};
+use tug_store::Store;
+use tug_types::ContainerId;
+
+/// Where things are and what the user configured. The binary reads the environment once and passes
+/// this in.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Everything durable, `/var/lib/tug`.
+    pub data_root: PathBuf,
+    /// Everything of this boot, `/run/tug`.
+    pub exec_root: PathBuf,
+    /// The program to start monitors from, `/proc/self/exe`.
+    pub exe: PathBuf,
+    /// The folder of Docker's `config.json`, `~/.docker`.
+    pub docker_config_dir: Option<PathBuf>,
+    /// Mirrors of docker.io, as URLs, tried in order.
+    pub mirrors: Vec<String>,
+    /// `DOCKER_DEFAULT_PLATFORM`.
+    pub default_platform: Option<String>,
+}
+
+/// The use cases over one data root. Cheap to make: nothing is opened before it is needed.
+pub struct Engine {
+    pub(crate) settings: Settings,
+    pub(crate) store: Store,
+}
+
+impl Engine {
+    /// An engine over the given places.
+    pub fn new(settings: Settings) -> Self {
+        let store = Store::new(&settings.data_root);
+        Self { settings, store }
+    }
+
+    /// What it was made with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The store below it.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(crate) fn run_dir(&self, id: &ContainerId) -> PathBuf {
+        self.settings.exec_root.join("containers").join(id.as_str())
+    }
+
+    pub(crate) fn container_dir(&self, id: &ContainerId) -> PathBuf {
+        self.store.container_dir(id)
+    }
+}
+
+/// Makes a directory, its parents too, that only root may enter.
+pub(crate) fn make_dir(path: &Path) -> Result<(), crate::Error> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o710)
+        .create(path)
+        .map_err(crate::Error::files("create", path))
+}
+
+/// Removes a tree; one that is not there is removed already.
+pub(crate) fn remove_tree(path: &Path) -> Result<(), crate::Error> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(crate::Error::files("remove", path)(error))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,103 @@
+//! Making rows tell the truth again. Nobody runs in the background: whoever looks at a row whose
+//! holder is gone brings it up to date, with the lock in hand so that only one does.
+
+use crate::engine::remove_tree;
+use crate::record::{NetworkMode, Record};
+use crate::start::outcome;
+use crate::{Engine, Error, lock, network, spec};
+use tug_monitor::RunState;
+use tug_store::{ContainerRow, ContainerState};
+use tug_types::{ContainerId, Explain};
+
+impl Engine {
+    /// Brings one container up to date. True when something was changed.
+    pub(crate) fn reconcile(&self, row: &ContainerRow) -> Result<bool, Error> {
+        let settled = matches!(row.state, ContainerState::Created | ContainerState::Exited);
+        let run_dir = self.run_dir(&row.id);
+        if settled || tug_monitor::is_running(&run_dir) {
+            return Ok(false);
+        }
+        let Some(_lock) = lock::try_take(&run_dir)? else { return Ok(false) };
+        // The row may have moved on between reading it and getting the lock.
+        let Some(row) = self.store.find_containers(row.id.as_str())?.pop() else {
+            remove_tree(&run_dir)?;
+            return Ok(true);
+        };
+        match row.state {
+            ContainerState::Created | ContainerState::Exited => {}
+            ContainerState::Running => self.settle(&row)?,
+            ContainerState::Creating | ContainerState::Removing => self.remove_locked(&row, true)?,
+        }
+        Ok(true)
+    }
+
+    /// Brings every container up to date and returns them as they are now, newest first.
+    pub(crate) fn reconciled(&self) -> Result<Vec<ContainerRow>, Error> {
+        let rows = self.store.containers()?;
+        let mut changed = false;
+        for row in &rows {
+            changed |= self.reconcile(row)?;
+        }
+        if changed { Ok(self.store.containers()?) } else { Ok(rows) }
+    }
+
+    /// The owner of a run saw its end: records it, and removes the container if it is to remove itself.
+    ///
+    /// # Errors
+    /// When the store or the removal fails.
+    pub fn finish(&self, id: &ContainerId) -> Result<(), Error> {
+        let run_dir = self.run_dir(id);
+        let Some(_lock) = lock::take(&run_dir, lock::PATIENCE)? else {
+            return Err(Error::Busy { name: id.short().to_owned() });
+        };
+        let Some(row) = self.store.find_containers(id.as_str())?.pop() else {
+            return remove_tree(&run_dir);
+        };
+        match row.state {
+            ContainerState::Running => self.settle(&row),
+            ContainerState::Removing => self.remove_locked(&row, true),
+            _ if Record::read(&row)?.host.auto_remove => self.remove_locked(&row, true),
+            _ => Ok(()),
+        }
+    }
+
+    /// What a monitor turns into when nobody is connected to tidy up after it.
+    ///
+    /// # Errors
+    /// As `finish`.
+    pub fn reap(&self, id: &ContainerId) -> Result<(), Error> {
+        self.finish(id)
+    }
+
+    /// The row says running, the lock is ours: the run is over. Removes what a killed monitor left,
+    /// records the end, removes the container if it is to remove itself.
+    fn settle(&self, row: &ContainerRow) -> Result<(), Error> {
+        let record = Record::read(row)?;
+        let bridge = match record.network() {
+            NetworkMode::Bridge => self.known_bridge()?,
+            _ => None,
+        };
+        let endpoint = row.address.map(|address| network::endpoint(&row.id, address));
+        let exit = tug_monitor::reconcile(&tug_monitor::Remains {
+            id: &row.id,
+            cgroup_parent: &spec::cgroup_parent(&record),
+            run_dir: &self.run_dir(&row.id),
+            container_dir: &self.container_dir(&row.id),
+            network: bridge.as_ref().zip(endpoint.as_ref()),
+        })
+        .map_err(|error| Error::from_explain(&error))?;
+        if record.host.auto_remove {
+            return self.remove_locked(row, true);
+        }
+        self.store.mark_ended(&row.id, &outcome(&exit))?;
+        Ok(())
+    }
+
+    /// What runs, when the row says so and its monitor lives.
+    pub(crate) fn run_state(&self, row: &ContainerRow) -> Result<Option<RunState>, Error> {
+        if row.state != ContainerState::Running {
+            return Ok(None);
+        }
+        tug_monitor::read_state(&self.run_dir(&row.id)).map_err(|error| Error::Failed(error.failure()))
+    }
+}
