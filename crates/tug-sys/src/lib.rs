@@ -4,4 +4,5 @@
 
 pub mod file_lock;
 pub mod inherited;
+pub mod netns;
 pub mod signals;
