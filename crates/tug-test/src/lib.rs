@@ -1,1 +1,28 @@
-//! To come.
+//! What the end-to-end tests and the benchmarks share.
+//!
+//! Owns: fixture images ([`layout`], [`layer`], [`fixture`]), a client that pushes them into a local
+//! registry ([`push`]). Refuses to own anything tug itself uses: a fixture made by the code under
+//! test proves nothing.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "tests start programs, read their environment and say aloud what they skip"
+)]
+
+pub mod fixture;
+pub mod layer;
+pub mod layout;
+pub mod push;
+pub mod registry;
+pub mod scripted;
+pub mod shelf;
+
+/// A text no other caller on this machine gets: process id, a counter, the clock.
+pub fn unique() -> String {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let nanos = now.map_or(0, |elapsed| elapsed.subsec_nanos());
+    format!("{:x}{count:x}{nanos:x}", std::process::id())
+}

@@ -1,0 +1,33 @@
+//! Makes the base images and hands them to a registry.
+
+use std::io;
+use std::path::Path;
+use tug_test::layout::Layout;
+use tug_test::{fixture, push as registry};
+
+/// Stores the base image `name`, made from `source`, in the OCI layout `layout`.
+pub(crate) fn make(layout: &str, name: &str, source: &str) -> io::Result<()> {
+    let layout = Layout::create(Path::new(layout))?;
+    let source = Path::new(source);
+    let image = match name {
+        "busybox" => fixture::busybox(&layout, source)?,
+        "debian" => fixture::debian(&layout, source)?,
+        "nginx" => fixture::nginx(&layout, &layout.find("debian:latest")?, source)?,
+        _ => return Err(io::Error::other(format!("no recipe for an image named {name}"))),
+    };
+    layout.name(&image, &format!("{name}:latest"))?;
+    println!("{name}:latest {}", image.digest);
+    Ok(())
+}
+
+/// Puts the named images of `layout` into the registry at `address`, as `library/NAME:TAG`.
+pub(crate) fn push(layout: &str, address: &str, names: &[&str]) -> io::Result<()> {
+    let layout = Layout::create(Path::new(layout))?;
+    for name in names {
+        let image = layout.find(name)?;
+        let (repository, tag) = name.split_once(':').unwrap_or((name, "latest"));
+        registry::push(address, &layout, &image, &format!("library/{repository}"), tag)?;
+        println!("{address}/library/{repository}:{tag} {}", image.digest);
+    }
+    Ok(())
+}

@@ -1,0 +1,32 @@
+//! The part of `./dev` that is easier said in Rust than in a shell script.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool")]
+
+mod images;
+
+use std::io;
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: tug-dev image LAYOUT busybox PROGRAM
+       tug-dev image LAYOUT debian TREE
+       tug-dev image LAYOUT nginx UPPER
+       tug-dev push LAYOUT ADDRESS NAME:TAG…";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tug-dev: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[&str]) -> io::Result<()> {
+    match arguments {
+        ["image", layout, name, source] => images::make(layout, name, source),
+        ["push", layout, address, names @ ..] => images::push(layout, address, names),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, USAGE)),
+    }
+}

@@ -1,0 +1,101 @@
+//! Debian's `docker-registry` on a free loopback port with a storage of its own.
+
+use std::io;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// The user and password a registry with authentication knows.
+pub const LOGIN: (&str, &str) = ("tug", "secret");
+
+/// The same in htpasswd's bcrypt form.
+const HTPASSWD: &str = "tug:$2y$05$EvvQOXkY1sOii1wXGdgc3.GtoLRkkOtwHJwkfK3opXg3ShP5guj7a\n";
+
+const PROGRAM: &str = "/usr/bin/docker-registry";
+
+/// A running registry. Dropping it ends it and removes its storage.
+pub struct Registry {
+    address: String,
+    process: Child,
+    dir: TempDir,
+}
+
+impl Registry {
+    /// Starts one that lets anybody in. `None`, said on stderr, where Debian's package is not
+    /// installed: the caller's test is then skipped.
+    ///
+    /// # Errors
+    /// It does not come up within ten seconds.
+    pub fn start() -> io::Result<Option<Self>> {
+        if !Path::new(PROGRAM).exists() {
+            eprintln!("SKIPPED: {PROGRAM} is missing (apt-get install docker-registry)");
+            return Ok(None);
+        }
+        let dir = tempfile::tempdir()?;
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+        let process = spawn(dir.path(), &address, false)?;
+        let registry = Self { address, process, dir };
+        registry.wait(200)?;
+        Ok(Some(registry))
+    }
+
+    /// From now on it wants [`LOGIN`], for what was pushed before too.
+    ///
+    /// # Errors
+    /// It does not come up again within ten seconds.
+    pub fn require_login(&mut self) -> io::Result<()> {
+        self.process.kill()?;
+        self.process.wait()?;
+        self.process = spawn(self.dir.path(), &self.address, true)?;
+        self.wait(401)
+    }
+
+    fn wait(&self, wanted: u16) -> io::Result<()> {
+        let until = Instant::now() + Duration::from_secs(10);
+        loop {
+            let answer = crate::push::request(&self.address, "GET", "/v2/", &[], io::empty(), 0);
+            match answer {
+                Ok(answer) if answer.status == wanted => return Ok(()),
+                _ if Instant::now() < until => std::thread::sleep(Duration::from_millis(10)),
+                Ok(answer) => return Err(io::Error::other(format!("status {}", answer.status))),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// `127.0.0.1:PORT`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+fn spawn(dir: &Path, address: &str, login: bool) -> io::Result<Child> {
+    let config = dir.join("config.yml");
+    std::fs::write(&config, configuration(dir, address, login))?;
+    std::fs::write(dir.join("htpasswd"), HTPASSWD)?;
+    let log = std::fs::File::create(dir.join("log"))?;
+    let mut command = Command::new(PROGRAM);
+    command.arg("serve").arg(&config);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()
+}
+
+fn configuration(dir: &Path, address: &str, login: bool) -> String {
+    let dir = dir.display();
+    let mut text = format!(
+        "version: 0.1\nlog:\n  level: warn\nstorage:\n  filesystem:\n    rootdirectory: {dir}/data\n  \
+         delete:\n    enabled: true\nhttp:\n  addr: {address}\n"
+    );
+    if login {
+        text += &format!("auth:\n  htpasswd:\n    realm: tests\n    path: {dir}/htpasswd\n");
+    }
+    text
+}
