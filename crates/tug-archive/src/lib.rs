@@ -1,1 +1,37 @@
-//! To come.
+//! Layer tars: taking them apart, putting them together again, and copying trees.
+//!
+//! | file | owns |
+//! |---|---|
+//! | [`compression`] | telling gzip, zstd and plain streams apart, and reading them |
+//! | [`entry`] | one archive entry as headers, PAX records and GNU extensions describe it |
+//! | [`reader`] | walking the blocks of a tar stream |
+//! | [`tree`] | a directory below which everything stays: rooted lookups, creation, replacement |
+//! | [`unpack`](mod@unpack) | entries into files |
+//! | [`skeleton`] | the bytes of a tar that are in no file, so that the exact tar can be made again |
+//! | [`pack`](mod@pack) | a tree into a tar, the same bytes for the same tree |
+//! | [`copy`] | a tree into another tree |
+//!
+//! It refuses to know about images, digests and registries, and never trusts an archive: whatever
+//! an entry is called, it ends up below the root or is refused by name. The `tar` crate parses
+//! header blocks only; none of its unpacking is used, because it works on paths, follows links and
+//! knows no whiteouts.
+
+pub mod compression;
+pub mod copy;
+mod entry;
+mod error;
+pub mod pack;
+mod reader;
+pub mod skeleton;
+mod tree;
+pub mod unpack;
+
+pub use compression::{Compression, Decoder, decoder};
+pub use copy::copy_tree;
+pub use error::{EntryName, Error};
+pub use pack::{PackOptions, Packed, pack};
+pub use skeleton::{Assembler, Recorder, assemble};
+pub use unpack::{Limits, UnpackOptions, Unpacked, Whiteouts, unpack, unpack_recorded};
+
+/// Result of every operation of this crate.
+pub type Result<T> = std::result::Result<T, Error>;

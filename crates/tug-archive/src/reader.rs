@@ -1,0 +1,1 @@
+//! Walking the blocks of a tar stream.

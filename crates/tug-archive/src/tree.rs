@@ -1,0 +1,1 @@
+//! A directory below which everything stays.

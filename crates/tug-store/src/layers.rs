@@ -1,0 +1,452 @@
+//! Layers: unpacked trees kept under their diff ids.
+//!
+//! ```text
+//! <data-root>/layers/<hex of the diff id>/
+//!   fs/            the tree, an overlay's lower directory; never written again
+//!   skeleton.zst   the tar's own headers and order (tug-archive, `skeleton`)
+//!   displaced/     files that later entries of the same tar replaced; usually absent
+//!   layer.json     LayerInfo
+//!   synced         present once all of the above is known to be on the disk
+//! ```
+//!
+//! - **Complete or not there.** A layer is unpacked inside a lease, its `layer.json` written last,
+//!   then renamed into place. Losing the race to an identical layer is success.
+//! - **After a crash.** The rename may reach the disk before the files do, so a layer without
+//!   `synced` counts only during the boot that unpacked it; [`Layers::sync`] syncs the file system
+//!   once and then marks every layer so far. An image is recorded after that.
+//! - **Removal** renames the layer into `tmp/`, looks whether a lease protects it (and puts it back),
+//!   then deletes. The collector decides what is referenced; leases decide what is in use.
+//! - **In flight once.** Two processes that unpack the same layer wait for each other through
+//!   `tmp/unpack-<hex>.lock`; the second finds the layer there.
+
+mod pipeline;
+
+use crate::lease::{self, Lease, LeaseError, entries, lock, private_dir, remove_tree, store_dir};
+use rustix::fs::{FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use tug_archive::{Assembler, Compression, UnpackOptions};
+use tug_types::{DiffId, Digest, Explain, Kind};
+
+/// A failed operation on a layer.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message says it")]
+pub enum LayerError {
+    #[error("no such layer: {layer}")]
+    NotFound { layer: DiffId },
+    #[error("unpack the layer")]
+    Unpack { source: tug_archive::Error },
+    /// The stream itself failed: what it was reading from says why.
+    #[error("read the layer")]
+    Read { source: io::Error },
+    #[error("the uncompressed layer should have the digest {expected} but has {actual}")]
+    WrongDigest { expected: DiffId, actual: DiffId },
+    #[error("write {path}")]
+    Write { path: PathBuf, source: io::Error },
+    #[error("put the layer {layer} in place")]
+    Commit { layer: DiffId, source: io::Error },
+    #[error("read the record of the layer {layer}")]
+    Info { layer: DiffId, source: io::Error },
+    #[error("take the layer {layer} out of its place")]
+    Detach { layer: DiffId, source: io::Error },
+    #[error("check the layer {layer}")]
+    Assemble { layer: DiffId, source: tug_archive::Error },
+    #[error("check the layer {layer}")]
+    Verify { layer: DiffId, source: io::Error },
+    #[error("the layer {layer} is damaged: its files make {actual}")]
+    Damaged { layer: DiffId, actual: DiffId },
+    #[error("sync the file system of {path}")]
+    Sync { path: PathBuf, source: io::Error },
+    #[error("start a thread for unpacking")]
+    Thread { source: io::Error },
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+}
+
+impl Explain for LayerError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NotFound { .. } => Kind::NotFound,
+            Self::Unpack { source } => source.kind(),
+            Self::Read { .. } => Kind::Unavailable,
+            Self::WrongDigest { .. } => Kind::Invalid,
+            Self::Write { source, .. } | Self::Commit { source, .. } => lease::kind_of(source),
+            Self::Lease(error) => error.kind(),
+            _ => Kind::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unpack { source } => source.hint(),
+            Self::Write { source, .. } | Self::Commit { source, .. } => lease::hint_of(source),
+            Self::Damaged { .. } | Self::Assemble { .. } => {
+                Some("remove the image and pull it again".to_owned())
+            }
+            Self::Lease(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+/// What is known about a layer without looking at its files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerInfo {
+    /// The digest of the uncompressed tar.
+    pub diff_id: DiffId,
+    /// The sum of the sizes of its regular files, in bytes: what `image ls` adds up.
+    pub size: u64,
+    /// Bytes of the uncompressed tar.
+    pub tar_size: u64,
+    /// Entries of the tar.
+    pub entries: u64,
+    /// How the stream it came from was compressed.
+    pub compression: Compression,
+    /// Which boot of the machine wrote it; see the module's crash story.
+    boot: String,
+}
+
+/// The layers of one data root.
+#[derive(Clone, Debug)]
+pub struct Layers {
+    root: PathBuf,
+}
+
+/// A layer out of its place, on its way to deletion. Dropped undeleted, it is swept later.
+#[derive(Debug)]
+pub struct Trash {
+    path: PathBuf,
+}
+
+impl Trash {
+    /// Deletes it; the slow part of a removal, needing no lock.
+    ///
+    /// # Errors
+    /// When a file cannot be removed.
+    pub fn delete(self) -> Result<(), LayerError> {
+        Ok(remove_tree(&self.path)?)
+    }
+}
+
+impl Layers {
+    /// The layers below the data root `root`. Nothing is made before the first write.
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// Whether the layer is there, whole, and survived the last crash.
+    pub fn contains(&self, layer: &DiffId) -> bool {
+        let dir = self.dir(layer);
+        dir.join("synced").exists()
+            || self.info(layer).is_ok_and(|info| !info.boot.is_empty() && info.boot == boot_id())
+    }
+
+    /// The layer's tree, for a mount.
+    pub fn tree(&self, layer: &DiffId) -> PathBuf {
+        self.dir(layer).join("fs")
+    }
+
+    /// The layer's record.
+    ///
+    /// # Errors
+    /// When there is no such layer or its record cannot be read.
+    pub fn info(&self, layer: &DiffId) -> Result<LayerInfo, LayerError> {
+        let failed = |source: io::Error| match source.kind() {
+            io::ErrorKind::NotFound => LayerError::NotFound { layer: *layer },
+            _ => LayerError::Info { layer: *layer, source },
+        };
+        let bytes = fs::read(self.dir(layer).join("layer.json")).map_err(failed)?;
+        serde_json::from_slice(&bytes).map_err(|error| failed(error.into()))
+    }
+
+    /// The diff ids of all layers, also of those a crash left without their files.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn list(&self) -> Result<Vec<DiffId>, LayerError> {
+        let paths = entries(&self.root.join("layers"))?;
+        let name = |path: &PathBuf| {
+            path.file_name().and_then(|name| name.to_str()).and_then(Digest::from_hex).map(DiffId)
+        };
+        Ok(paths.iter().filter_map(name).collect())
+    }
+
+    /// Unpacks a layer, compressed or not, and keeps it. When the `expected` layer is already
+    /// there, or gets there while this waits for another process, `source` is not read.
+    ///
+    /// # Errors
+    /// [`LayerError::Read`] when `source` fails, with its own error; [`LayerError::Unpack`] naming
+    /// the entry that is damaged or refused; [`LayerError::WrongDigest`]; or on writing. Nothing of
+    /// the layer stays.
+    pub fn unpack(
+        &self,
+        lease: &Lease,
+        source: impl Read + Send,
+        expected: Option<DiffId>,
+    ) -> Result<LayerInfo, LayerError> {
+        self.unpack_with(lease, source, expected, &UnpackOptions::default())
+    }
+
+    /// The same with limits of the caller's choice.
+    ///
+    /// # Errors
+    /// As [`unpack`](Self::unpack).
+    pub fn unpack_with(
+        &self,
+        lease: &Lease,
+        source: impl Read + Send,
+        expected: Option<DiffId>,
+        options: &UnpackOptions,
+    ) -> Result<LayerInfo, LayerError> {
+        let _turn = match &expected {
+            Some(layer) => {
+                lease.protect(layer)?;
+                let turn = UnpackTurn::take(&self.root, layer)?;
+                if self.contains(layer) {
+                    return self.info(layer);
+                }
+                Some(turn)
+            }
+            None => None,
+        };
+        let draft = Draft::create(lease)?;
+        let done = pipeline::unpack(source, &draft.dir, options)?;
+        if let Some(expected) = expected.filter(|expected| *expected != done.diff_id) {
+            return Err(LayerError::WrongDigest { expected, actual: done.diff_id });
+        }
+        lease.protect(&done.diff_id)?;
+        let info = LayerInfo {
+            diff_id: done.diff_id,
+            size: done.unpacked.size,
+            tar_size: done.unpacked.tar_size,
+            entries: done.unpacked.entries,
+            compression: done.compression,
+            boot: boot_id(),
+        };
+        self.commit(&draft, &info)?;
+        Ok(info)
+    }
+
+    /// Renames a finished draft into place.
+    fn commit(&self, draft: &Draft, info: &LayerInfo) -> Result<(), LayerError> {
+        let record = draft.dir.join("layer.json");
+        serde_json::to_vec(info)
+            .map_err(io::Error::from)
+            .and_then(|bytes| fs::write(&record, bytes))
+            .map_err(|source| LayerError::Write { path: record, source })?;
+        store_dir(&self.root, "layers")?;
+        let layer = info.diff_id;
+        let place = self.dir(&layer);
+        loop {
+            match rename_new(&draft.dir, &place) {
+                Ok(()) => return Ok(()),
+                Err(Errno::EXIST | Errno::NOTEMPTY) if self.contains(&layer) => return Ok(()),
+                // What a crash left behind makes way.
+                Err(Errno::EXIST | Errno::NOTEMPTY) => {
+                    if let Some(trash) = self.detach_unchecked(&layer)? {
+                        trash.delete()?;
+                    }
+                }
+                Err(error) => return Err(LayerError::Commit { layer, source: error.into() }),
+            }
+        }
+    }
+
+    /// Removes a layer unless a live lease protects it. Says whether it is gone.
+    ///
+    /// # Errors
+    /// When it cannot be moved or deleted.
+    pub fn remove(&self, layer: &DiffId) -> Result<bool, LayerError> {
+        match self.detach(layer)? {
+            Some(trash) => trash.delete().map(|()| true),
+            None => Ok(!self.dir(layer).exists()),
+        }
+    }
+
+    /// The quick half of [`remove`](Self::remove): the layer is out of its place, but its space not
+    /// yet free. `None` when it was not there, or is protected and stays.
+    ///
+    /// # Errors
+    /// When it cannot be moved.
+    pub fn detach(&self, layer: &DiffId) -> Result<Option<Trash>, LayerError> {
+        let Some(trash) = self.detach_unchecked(layer)? else {
+            return Ok(None);
+        };
+        // Only now look for leases: whoever protects the layer from here on finds it gone.
+        if !lease::live_protected(&self.root)?.contains(layer) {
+            return Ok(Some(trash));
+        }
+        match rename_new(&trash.path, &self.dir(layer)) {
+            Ok(()) => Ok(None),
+            // Unpacked anew in the meantime.
+            Err(Errno::EXIST | Errno::NOTEMPTY) => trash.delete().map(|()| None),
+            Err(error) => Err(LayerError::Detach { layer: *layer, source: error.into() }),
+        }
+    }
+
+    fn detach_unchecked(&self, layer: &DiffId) -> Result<Option<Trash>, LayerError> {
+        if !self.dir(layer).exists() {
+            return Ok(None);
+        }
+        let path = lease::trash_path(&self.root)?;
+        match fs::rename(self.dir(layer), &path) {
+            Ok(()) => Ok(Some(Trash { path })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(LayerError::Detach { layer: *layer, source }),
+        }
+    }
+
+    /// The exact tar of a layer, made from its skeleton and its files.
+    ///
+    /// # Errors
+    /// When there is no such layer or its skeleton is damaged.
+    pub fn tar(&self, layer: &DiffId) -> Result<Assembler, LayerError> {
+        let dir = self.dir(layer);
+        if !dir.exists() {
+            return Err(LayerError::NotFound { layer: *layer });
+        }
+        Assembler::open(&dir.join("skeleton.zst"), &dir.join("fs"), &dir.join("displaced"))
+            .map_err(|source| LayerError::Assemble { layer: *layer, source })
+    }
+
+    /// Proves a layer: makes its tar again and compares the digest. Owners, modes, times and
+    /// attributes come from the skeleton, so this proves contents and names.
+    ///
+    /// # Errors
+    /// [`LayerError::Damaged`], or when a file is missing or cannot be read.
+    pub fn verify(&self, layer: &DiffId) -> Result<(), LayerError> {
+        let mut tar = self.tar(layer)?;
+        let mut hash = Sha256::new();
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            match tar.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => hash.update(&buffer[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(LayerError::Verify { layer: *layer, source }),
+            }
+        }
+        let actual = DiffId(Digest::from_sha256(hash.finalize().into()));
+        if actual == *layer { Ok(()) } else { Err(LayerError::Damaged { layer: *layer, actual }) }
+    }
+
+    /// Makes everything written so far durable, and marks the layers that now are: one `syncfs(2)`
+    /// for all of them. To be called before an image is recorded; blobs profit too.
+    ///
+    /// # Errors
+    /// When the file system cannot be synced.
+    pub fn sync(&self) -> Result<(), LayerError> {
+        // Looked up before the sync: what is committed after it stays unmarked.
+        let boot = boot_id();
+        let is_fresh = |layer: &DiffId| {
+            !self.dir(layer).join("synced").exists()
+                && self.info(layer).is_ok_and(|info| info.boot == boot)
+        };
+        let fresh: Vec<DiffId> = self.list()?.into_iter().filter(is_fresh).collect();
+        let failed =
+            |path: &Path, source: io::Error| LayerError::Sync { path: path.to_owned(), source };
+        let root = open_dir(&self.root).map_err(|source| failed(&self.root, source))?;
+        rustix::fs::syncfs(&root).map_err(|error| failed(&self.root, error.into()))?;
+        for layer in &fresh {
+            match mark_synced(&self.dir(layer)) {
+                // Collected in between.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                result => result.map_err(|source| failed(&self.dir(layer), source))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn dir(&self, layer: &DiffId) -> PathBuf {
+        self.root.join("layers").join(layer.0.hex())
+    }
+}
+
+/// The mark must be as durable as what it vouches for, or a recorded image would lose its layer.
+fn mark_synced(dir: &Path) -> io::Result<()> {
+    let mut mark = File::create(dir.join("synced"))?;
+    mark.flush()?;
+    mark.sync_all()?;
+    rustix::fs::fsync(open_dir(dir)?)?;
+    Ok(())
+}
+
+fn open_dir(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+fn rename_new(from: &Path, to: &Path) -> Result<(), Errno> {
+    let here = rustix::fs::CWD;
+    match rustix::fs::renameat_with(here, from, here, to, RenameFlags::NOREPLACE) {
+        // Not every file system knows the flag; a directory that is not empty is never replaced.
+        Err(Errno::INVAL) => rustix::fs::rename(from, to),
+        other => other,
+    }
+}
+
+/// Names this boot of the machine; empty where the kernel does not tell, which trusts nothing.
+fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map(|text| text.trim().to_owned())
+        .unwrap_or_default()
+}
+
+/// A layer being unpacked inside a lease. Dropped after a failure, it is deleted at once, not only
+/// with the lease.
+struct Draft {
+    dir: PathBuf,
+}
+
+impl Draft {
+    fn create(lease: &Lease) -> Result<Self, LayerError> {
+        let dir = lease.fresh_path("layer");
+        private_dir(&dir)?;
+        let fs = dir.join("fs");
+        fs::create_dir(&fs).map_err(|source| LayerError::Write { path: fs, source })?;
+        Ok(Self { dir })
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // Renamed into place after success; otherwise the lease deletes what this cannot.
+        let _ = remove_tree(&self.dir);
+    }
+}
+
+/// The turn to unpack one layer, among all processes.
+struct UnpackTurn {
+    path: PathBuf,
+    _lock: OwnedFd,
+}
+
+impl UnpackTurn {
+    fn take(root: &Path, layer: &DiffId) -> Result<Self, LayerError> {
+        let path = lease::tmp_dir(root)?.join(format!("unpack-{}.lock", layer.0.hex()));
+        loop {
+            let held = lock(&path, FlockOperation::LockExclusive)?;
+            // Whoever had it before deletes the file; a lock on a deleted file excludes nobody.
+            let here = rustix::fs::fstat(&held).map(|stat| (stat.st_dev, stat.st_ino));
+            let there = rustix::fs::stat(&path).map(|stat| (stat.st_dev, stat.st_ino));
+            if here.is_ok() && here == there {
+                return Ok(Self { path, _lock: held });
+            }
+        }
+    }
+}
+
+impl Drop for UnpackTurn {
+    fn drop(&mut self) {
+        // Before the lock goes, so that the next one makes a new file.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests;
