@@ -51,7 +51,8 @@ fn create_pair(
         source,
     };
     let bridge = host.link_index(&config.bridge).map_err(failed)?;
-    let pair = [link::create_pair(config, endpoint, bridge, netns)];
+    let pair =
+        [link::create_pair(config, endpoint, bridge, netns), link::reflect(&endpoint.host_link)];
     match host.batch(&pair, |_| false) {
         Err(Refused { errno: libc::EEXIST }) => {
             detach(&endpoint.host_link)?;

@@ -6,8 +6,9 @@ use ipnet::Ipv4Net;
 use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
-    AfSpecInet, AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InetDevConf, InfoBridge, InfoData,
-    InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    AfSpecInet, AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InetDevConf, InfoBridge, InfoBridgePort,
+    InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo,
+    LinkMessage,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -104,6 +105,22 @@ pub(crate) fn create_pair(
         ]),
     ];
     (Message::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// Lets the bridge send a frame back out of the port it came in by. Needed where bridged frames pass
+/// through iptables and nftables (`bridge-nf-call-iptables`, on by default where the kernel has
+/// br_netfilter): there a container's packet to its own published port is translated on the bridge
+/// and never routed.
+pub(crate) fn reflect(host_link: &str) -> Request<Message> {
+    let mut link = LinkMessage::default();
+    link.attributes = vec![
+        LinkAttribute::IfName(host_link.to_owned()),
+        LinkAttribute::LinkInfo(vec![
+            LinkInfo::PortKind(InfoPortKind::Bridge),
+            LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::HairpinMode(true)])),
+        ]),
+    ];
+    (Message::NewLink(link), 0)
 }
 
 /// What makes a container's end usable: loopback, address, link, default route, in this order.

@@ -60,9 +60,10 @@ pub fn republish(config: &BridgeConfig, address: Ipv4Addr, ports: &[PublishedPor
                 flows::forget_arrivals(&mut netlink, ports);
                 return Ok(());
             }
-            // EBUSY: a key stands with another value. ENOENT: one to be removed is gone already.
+            // EEXIST, EBUSY before 6.x: a key stands with another value. ENOENT: one to be removed is gone already.
             Err(Refused { errno })
-                if errno == libc::EBUSY || (errno == libc::ENOENT && !stale.is_empty()) =>
+                if matches!(errno, libc::EEXIST | libc::EBUSY)
+                    || (errno == libc::ENOENT && !stale.is_empty()) =>
             {
                 let standing = list(&mut netlink, config)?;
                 let stands = |port: &&PublishedPort| {
