@@ -16,6 +16,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, OnceCell};
 
@@ -68,7 +69,7 @@ impl Transport {
     pub(crate) async fn answer(
         &self,
         endpoint: &Endpoint,
-        ask: &Ask,
+        ask: &Arc<Ask>,
         challenge: &Challenge,
         refused: Option<&HeaderValue>,
     ) -> Result<Option<HeaderValue>, Error> {
@@ -163,7 +164,7 @@ impl Transport {
 
 struct TokenRequest<'a> {
     endpoint: &'a Endpoint,
-    ask: &'a Ask,
+    ask: &'a Arc<Ask>,
     realm: &'a str,
     credentials: Option<&'a Credentials>,
 }
@@ -219,7 +220,7 @@ impl TokenRequest<'_> {
 }
 
 /// The error for 401 and 403.
-pub(crate) fn denied(endpoint: &Endpoint, ask: &Ask, text: String) -> Error {
+pub(crate) fn denied(endpoint: &Endpoint, ask: &Arc<Ask>, text: String) -> Error {
     let registry = endpoint.registry.clone();
     let name = match ask.repository.strip_prefix("library/") {
         Some(official) if registry == "docker.io" => official.to_owned(),

@@ -36,7 +36,7 @@ pub(crate) struct BlobStream {
     transport: Arc<Transport>,
     endpoints: std::vec::IntoIter<Arc<Endpoint>>,
     endpoint: Arc<Endpoint>,
-    ask: Ask,
+    ask: Arc<Ask>,
     digest: Digest,
     size: u64,
     hasher: Sha256,
@@ -59,11 +59,11 @@ impl BlobStream {
     ) -> Option<Self> {
         let mut endpoints = source.endpoints.clone().into_iter();
         let endpoint = endpoints.next()?;
-        let ask = Ask {
+        let ask = Arc::new(Ask {
             registry: endpoint.registry.clone(),
             repository: source.repository.clone(),
             what: What::Blob(descriptor.digest),
-        };
+        });
         Some(Self {
             transport,
             endpoints,
@@ -82,8 +82,13 @@ impl BlobStream {
     }
 
     /// What is being fetched, from whom.
-    pub(crate) fn ask(&self) -> &Ask {
+    pub(crate) fn ask(&self) -> &Arc<Ask> {
         &self.ask
+    }
+
+    /// How long it is, as the manifest says.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
     }
 
     /// The next bytes; `None` after the last, once all were verified.
@@ -197,7 +202,7 @@ impl BlobStream {
             return Err(error);
         }
         let Some(next) = self.endpoints.next() else { return Err(error) };
-        self.ask.registry = next.registry.clone();
+        Arc::make_mut(&mut self.ask).registry = next.registry.clone();
         self.endpoint = next;
         self.failures = 0;
         Ok(())

@@ -10,6 +10,7 @@ use crate::resolve::{Resolved, Resolver};
 use crate::settings::Settings;
 use crate::transport::Transport;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Runtime;
 use tug_types::{Digest, ImageReference};
 
@@ -45,11 +46,12 @@ impl Client {
     /// # Errors
     /// As [`Client::resolve`].
     pub fn digest_of(&self, reference: &ImageReference) -> Result<Option<Digest>, Error> {
-        self.runtime.block_on(Resolver::new(&self.transport, reference)?.digest())
+        self.runtime.block_on(Resolver::new(&self.transport, reference, &|_, _| {})?.digest())
     }
 
     /// What a reference stands for on a platform: manifest, config, and where the layers are.
-    /// `platform` is `None` for this machine's.
+    /// `platform` is `None` for this machine's. `on_retry` is told the number of each further
+    /// attempt and the wait before it.
     ///
     /// # Errors
     /// What the registry (after its mirrors) answered, or why what it holds cannot be used.
@@ -57,8 +59,10 @@ impl Client {
         &self,
         reference: &ImageReference,
         platform: Option<&Platform>,
+        on_retry: &(dyn Fn(u32, Duration) + Sync),
     ) -> Result<Resolved, Error> {
-        self.runtime.block_on(Resolver::new(&self.transport, reference)?.resolve(platform))
+        let resolver = Resolver::new(&self.transport, reference, on_retry)?;
+        self.runtime.block_on(resolver.resolve(platform))
     }
 
     /// Starts downloading a blob. `observer` is called from the client's own threads.

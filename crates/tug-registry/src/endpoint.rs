@@ -26,6 +26,15 @@ pub struct Source {
     pub(crate) endpoints: Vec<Arc<Endpoint>>,
 }
 
+impl Source {
+    /// The same without its first endpoint, for content that the first delivered wrong. `None` when
+    /// it was the only one.
+    pub fn next(&self) -> Option<Self> {
+        let rest = self.endpoints.get(1..).filter(|rest| !rest.is_empty())?;
+        Some(Self { repository: self.repository.clone(), endpoints: rest.to_vec() })
+    }
+}
+
 impl Endpoint {
     fn new(registry: &str, bases: Vec<Url>) -> Arc<Self> {
         Arc::new(Self {

@@ -4,6 +4,7 @@
 use crate::manifest::ManifestError;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tug_types::{Digest, Explain, Kind};
 
@@ -74,7 +75,7 @@ pub enum Error {
     #[error("get {ask}: cannot connect: {reasons}")]
     Unreachable {
         /// What was asked.
-        ask: Ask,
+        ask: Arc<Ask>,
         /// Every address tried and what became of it.
         reasons: String,
     },
@@ -82,7 +83,7 @@ pub enum Error {
     #[error("get {ask}: connection lost {tries} times, last after {received} bytes: {reason}")]
     Cut {
         /// What was asked.
-        ask: Ask,
+        ask: Arc<Ask>,
         /// Attempts made.
         tries: u32,
         /// Bytes that had arrived, all attempts together.
@@ -117,7 +118,7 @@ pub enum Error {
     #[error("get {ask}: not found{}", tail(text))]
     BlobUnknown {
         /// What was asked.
-        ask: Ask,
+        ask: Arc<Ask>,
         /// The registry's words.
         text: String,
     },
@@ -125,7 +126,7 @@ pub enum Error {
     #[error("get {ask}: too many requests (HTTP 429){}", tail(text))]
     RateLimited {
         /// What was asked.
-        ask: Ask,
+        ask: Arc<Ask>,
         /// What the registry wants waited.
         wait: Option<Duration>,
         /// The registry's words.
@@ -135,7 +136,7 @@ pub enum Error {
     #[error("get {ask}: HTTP {status}{}", tail(text))]
     Status {
         /// What was asked.
-        ask: Ask,
+        ask: Arc<Ask>,
         /// The status with its reason, `500 Internal Server Error`.
         status: String,
         /// Whether trying again may help.
@@ -147,7 +148,7 @@ pub enum Error {
     #[error("get {ask}: the registry wants an authentication tug does not know: {header:?}")]
     Challenge {
         /// What was asked.
-        ask: Ask,
+        ask: Arc<Ask>,
         /// `WWW-Authenticate`.
         header: String,
     },
@@ -155,7 +156,7 @@ pub enum Error {
     #[error("get {ask}: token server {realm}: {reason}")]
     Token {
         /// What was asked.
-        ask: Ask,
+        ask: Arc<Ask>,
         /// The token server's URL.
         realm: String,
         /// Status and words, or what broke.
@@ -169,7 +170,7 @@ pub enum Error {
     #[error("get {ask}: its token server {realm} is plain HTTP, credentials are not sent there")]
     InsecureRealm {
         /// What was asked.
-        ask: Ask,
+        ask: Arc<Ask>,
         /// The token server's URL.
         realm: String,
     },
@@ -177,7 +178,7 @@ pub enum Error {
     #[error("get {ask}: redirected to {to:?}: {reason}")]
     Redirect {
         /// What was asked.
-        ask: Ask,
+        ask: Arc<Ask>,
         /// `Location`.
         to: String,
         /// Why not.
@@ -187,7 +188,7 @@ pub enum Error {
     #[error("get {ask}: content does not match its digest: expected {expected}, got {actual}")]
     DigestMismatch {
         /// What was asked.
-        ask: Ask,
+        ask: Arc<Ask>,
         /// As named.
         expected: Digest,
         /// Of what came.
@@ -197,7 +198,7 @@ pub enum Error {
     #[error("get {ask}: content has the wrong size: expected {expected} bytes, got {actual}")]
     SizeMismatch {
         /// What was asked.
-        ask: Ask,
+        ask: Arc<Ask>,
         /// As the manifest says.
         expected: u64,
         /// As announced or arrived.
@@ -207,7 +208,7 @@ pub enum Error {
     #[error("get {ask}: asked to resume at byte {wanted}, the registry answered {range:?}")]
     Range {
         /// What was asked.
-        ask: Ask,
+        ask: Arc<Ask>,
         /// Where to go on.
         wanted: u64,
         /// `Content-Range`.
@@ -217,7 +218,7 @@ pub enum Error {
     #[error("get {ask}: larger than the {limit} bytes tug accepts")]
     TooLarge {
         /// What was asked.
-        ask: Ask,
+        ask: Arc<Ask>,
         /// The bound.
         limit: u64,
     },
@@ -225,7 +226,7 @@ pub enum Error {
     #[error("{ask} is not an image")]
     Manifest {
         /// What was asked.
-        ask: Ask,
+        ask: Arc<Ask>,
         /// Why.
         #[source]
         source: ManifestError,
@@ -324,7 +325,7 @@ pub enum Error {
     #[error("get {ask}: given up")]
     Abandoned {
         /// What was asked.
-        ask: Ask,
+        ask: Arc<Ask>,
     },
 }
 

@@ -40,6 +40,6 @@ pub use endpoint::Source;
 pub use error::{Ask, Error, Tried, What};
 pub use manifest::{Descriptor, Index, Manifest, ManifestError, Parsed, parse};
 pub use platform::{Platform, PlatformError};
-pub use reader::BlobReader;
+pub use reader::{BlobReader, Cancel};
 pub use resolve::Resolved;
 pub use settings::{Retry, Settings};

@@ -54,7 +54,7 @@ pub struct Index {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Parsed {
     /// For one platform.
-    Manifest(Manifest),
+    Manifest(Box<Manifest>),
     /// For several.
     Index(Index),
 }

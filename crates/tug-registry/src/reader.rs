@@ -8,6 +8,7 @@ use crate::blob::BlobStream;
 use crate::error::{Ask, Error};
 use bytes::{Buf, Bytes};
 use std::io::{self, Read};
+use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -29,14 +30,28 @@ pub struct BlobReader {
     current: Bytes,
     ended: bool,
     failure: Option<Error>,
-    ask: Ask,
+    ask: Arc<Ask>,
     download: AbortHandle,
+    left: u64,
+    started: bool,
+}
+
+/// Ends a download from another thread: its reader fails with [`Error::Abandoned`].
+#[derive(Clone, Debug)]
+pub struct Cancel(AbortHandle);
+
+impl Cancel {
+    /// Ends it. A finished download stays finished.
+    pub fn cancel(&self) {
+        self.0.abort();
+    }
 }
 
 impl BlobReader {
     pub(crate) fn start(runtime: &Handle, mut stream: BlobStream) -> Self {
         let (sender, pieces) = mpsc::channel(DEPTH);
         let ask = stream.ask().clone();
+        let left = stream.size();
         let download = runtime.spawn(async move {
             loop {
                 let piece = match stream.next().await {
@@ -52,7 +67,16 @@ impl BlobReader {
             }
         });
         let download = download.abort_handle();
-        Self { pieces, current: Bytes::new(), ended: false, failure: None, ask, download }
+        Self {
+            pieces,
+            current: Bytes::new(),
+            ended: false,
+            failure: None,
+            ask,
+            download,
+            left,
+            started: false,
+        }
     }
 
     /// Why reading failed: the typed error behind the [`io::Error`] that the consumer saw.
@@ -60,33 +84,40 @@ impl BlobReader {
         self.failure.take()
     }
 
-    /// Reads what the consumer left over. A decompressor stops at the end of its own format;
-    /// only then is it known whether the whole blob is what its digest says.
+    /// What ends this download.
+    pub fn cancel(&self) -> Cancel {
+        Cancel(self.download.clone())
+    }
+
+    /// Bytes that neither arrived nor are known to be missing: what [`BlobReader::finish`] costs.
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// Reads what the consumer left over. A decompressor may stop at the end of its own format, or
+    /// at the first thing it does not like; only at the end is it known whether the blob is what its
+    /// digest says. A blob of which nothing was read proves nothing either way and is left alone.
     ///
     /// # Errors
     /// As reading.
     pub fn finish(&mut self) -> Result<(), Error> {
-        while !self.ended {
+        while self.started && !self.ended && self.failure.is_none() && self.fetch().is_ok() {
             self.current = Bytes::new();
-            if self.fetch().is_err() {
-                break;
-            }
         }
-        match self.failure.take() {
-            Some(error) => Err(error),
-            None if self.ended => Ok(()),
-            None => Err(Error::Abandoned { ask: self.ask.clone() }),
-        }
+        self.failure.take().map_or(Ok(()), Err)
     }
 
     fn fetch(&mut self) -> io::Result<()> {
+        self.started = true;
         let failure = match self.pieces.blocking_recv() {
             Some(Piece::Bytes(bytes)) => {
+                self.left = self.left.saturating_sub(bytes.len() as u64);
                 self.current = bytes;
                 return Ok(());
             }
             Some(Piece::End) => {
                 self.ended = true;
+                self.left = 0;
                 return Ok(());
             }
             Some(Piece::Failed(error)) => *error,

@@ -8,7 +8,7 @@ use crate::error::{Ask, Error, Tried, What};
 use crate::manifest::{self, Descriptor, Manifest, Parsed};
 use crate::media::{self, LayerKind};
 use crate::platform::Platform;
-use crate::transport::{Transport, cause};
+use crate::transport::{OnRetry, Transport, cause};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Response};
 use sha2::{Digest as _, Sha256};
@@ -50,6 +50,7 @@ pub(crate) struct Resolver<'a> {
     transport: &'a Arc<Transport>,
     reference: &'a ImageReference,
     endpoints: Vec<Arc<Endpoint>>,
+    on_retry: OnRetry<'a>,
 }
 
 /// A manifest or index as it came.
@@ -64,9 +65,10 @@ impl<'a> Resolver<'a> {
     pub(crate) fn new(
         transport: &'a Arc<Transport>,
         reference: &'a ImageReference,
+        on_retry: OnRetry<'a>,
     ) -> Result<Self, Error> {
         let endpoints = endpoints(reference.registry(), &transport.settings.mirrors)?;
-        Ok(Self { transport, reference, endpoints })
+        Ok(Self { transport, reference, endpoints, on_retry })
     }
 
     /// See [`crate::Client::digest_of`].
@@ -74,8 +76,10 @@ impl<'a> Resolver<'a> {
         let mut earlier = Vec::new();
         for endpoint in &self.endpoints {
             let ask = self.ask(endpoint, self.wanted());
-            let answer =
-                self.transport.request(endpoint, &ask, Method::HEAD, &accept(), &|_, _| {}).await;
+            let answer = self
+                .transport
+                .request(endpoint, &ask, Method::HEAD, &accept(), self.on_retry)
+                .await;
             match answer {
                 Ok(response) => return Ok(announced_digest(&response)),
                 Err(error) => earlier.push(Tried { endpoint: endpoint.shown(), error }),
@@ -117,7 +121,7 @@ impl<'a> Resolver<'a> {
             let list = match &current.parsed {
                 Parsed::Index(list) => list,
                 Parsed::Manifest(manifest) => {
-                    let manifest = manifest.clone();
+                    let manifest = Manifest::clone(manifest);
                     self.check(&manifest)?;
                     let (config_bytes, config) = self.config(&source, &manifest.config).await?;
                     self.check_config(&manifest, &config, wanted)?;
@@ -158,15 +162,20 @@ impl<'a> Resolver<'a> {
         let mut tries = 0;
         let (bytes, announced, declared) = loop {
             tries += 1;
-            let response =
-                self.transport.request(endpoint, &ask, Method::GET, &accept(), &|_, _| {}).await?;
+            let response = self
+                .transport
+                .request(endpoint, &ask, Method::GET, &accept(), self.on_retry)
+                .await?;
             let announced = announced_digest(&response);
             let declared = response.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
             let declared = declared.unwrap_or("").to_owned();
             match read_manifest(&ask, response).await {
                 Ok(bytes) => break (bytes, announced, declared),
                 Err(error) => match self.transport.wait_for(endpoint, &error, tries) {
-                    Some(wait) => tokio::time::sleep(wait).await,
+                    Some(wait) => {
+                        (self.on_retry)(tries + 1, wait);
+                        tokio::time::sleep(wait).await;
+                    }
                     None => return Err(with_tries(error, tries)),
                 },
             }
@@ -253,12 +262,12 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn ask(&self, endpoint: &Endpoint, name: String) -> Ask {
-        Ask {
+    fn ask(&self, endpoint: &Endpoint, name: String) -> Arc<Ask> {
+        Arc::new(Ask {
             registry: endpoint.registry.clone(),
             repository: self.reference.repository().to_owned(),
             what: What::Manifest(name),
-        }
+        })
     }
 }
 
@@ -273,7 +282,7 @@ fn announced_digest(response: &Response) -> Option<Digest> {
     Digest::parse(header.to_str().ok()?).ok()
 }
 
-async fn read_manifest(ask: &Ask, mut response: Response) -> Result<Vec<u8>, Error> {
+async fn read_manifest(ask: &Arc<Ask>, mut response: Response) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     loop {
         let chunk = response.chunk().await.map_err(|error| Error::Cut {

@@ -11,7 +11,7 @@ use crate::refusal::{Refusal, retry_after};
 use crate::settings::Settings;
 use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION, WWW_AUTHENTICATE};
 use reqwest::{Method, Response, StatusCode, Url, redirect};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// As many as browsers allow before it must be a loop; registries use one or two.
@@ -54,7 +54,7 @@ impl Transport {
     pub(crate) async fn request(
         &self,
         endpoint: &Endpoint,
-        ask: &Ask,
+        ask: &Arc<Ask>,
         method: Method,
         headers: &HeaderMap,
         on_retry: OnRetry<'_>,
@@ -99,7 +99,7 @@ impl Transport {
     async fn authorised(
         &self,
         endpoint: &Endpoint,
-        ask: &Ask,
+        ask: &Arc<Ask>,
         method: &Method,
         headers: &HeaderMap,
     ) -> Result<Response, Error> {
@@ -127,7 +127,7 @@ impl Transport {
     async fn attempt(
         &self,
         endpoint: &Endpoint,
-        ask: &Ask,
+        ask: &Arc<Ask>,
         method: &Method,
         headers: &HeaderMap,
     ) -> Result<Response, Error> {
@@ -154,7 +154,7 @@ impl Transport {
     /// meant for, and what began with HTTPS does not end in the clear.
     pub(crate) async fn follow(
         &self,
-        ask: &Ask,
+        ask: &Arc<Ask>,
         method: Method,
         mut url: Url,
         mut headers: HeaderMap,
@@ -235,7 +235,7 @@ impl Broken {
 
 /// Where a redirect leads, if the answer is one.
 fn redirected(
-    ask: &Ask,
+    ask: &Arc<Ask>,
     method: &Method,
     from: &Url,
     response: &Response,
@@ -260,7 +260,7 @@ fn redirected(
     Ok(Some(next))
 }
 
-fn read_challenge(ask: &Ask, headers: &HeaderMap) -> Result<Challenge, Error> {
+fn read_challenge(ask: &Arc<Ask>, headers: &HeaderMap) -> Result<Challenge, Error> {
     let values = || headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|v| v.to_str().ok());
     Challenge::choose(values()).ok_or_else(|| {
         let header = crate::refusal::clean(&values().collect::<Vec<_>>().join(", "));
@@ -271,7 +271,7 @@ fn read_challenge(ask: &Ask, headers: &HeaderMap) -> Result<Challenge, Error> {
 /// A successful response as it is, any other as its error.
 async fn into_success(
     endpoint: &Endpoint,
-    ask: &Ask,
+    ask: &Arc<Ask>,
     response: Response,
 ) -> Result<Response, Error> {
     let status = response.status();
@@ -298,7 +298,7 @@ async fn into_success(
     })
 }
 
-fn not_found(endpoint: &Endpoint, ask: Ask, refusal: Refusal) -> Error {
+fn not_found(endpoint: &Endpoint, ask: Arc<Ask>, refusal: Refusal) -> Error {
     match &ask.what {
         What::Manifest(_) if refusal.code == "NAME_UNKNOWN" => denied(endpoint, &ask, refusal.text),
         What::Manifest(reference) => {
