@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// Takes over the `N` descriptors from number `first` on, and marks them close-on-exec. To be
-/// called first thing in a process whose starter filled exactly these numbers; works once.
+/// Takes over the `N` descriptors from number `first` on, marks them close-on-exec, and closes all
+/// above them, so that nothing the user's shell had open (a lock file, the end of a pipe) is kept
+/// open by a process that outlives the command. To be called first thing in a process whose
+/// starter filled exactly these numbers; works once.
 ///
 /// # Errors
 /// `EBADF` when one of them is not open, `EALREADY` the second time.
@@ -25,6 +27,9 @@ pub fn take<const N: usize>(first: i32) -> io::Result<[OwnedFd; N]> {
         let flags = rustix::io::fcntl_getfd(borrowed)?;
         rustix::io::fcntl_setfd(borrowed, flags | rustix::io::FdFlags::CLOEXEC)?;
     }
+    // SAFETY: nothing in this process, which has only begun, owns a descriptor above. The answer does
+    // not matter: it fails on no kernel this runs on.
+    let _ = unsafe { libc::close_range((first + N as i32) as u32, u32::MAX, 0) };
     // SAFETY: all are open, as just seen, and nobody else owns them: the process has only begun,
     // its starter chose these numbers for it, and they are handed out once.
     Ok(numbers.map(|number| unsafe { OwnedFd::from_raw_fd(number) }))

@@ -4,5 +4,6 @@
 
 pub mod file_lock;
 pub mod inherited;
+pub mod launch;
 pub mod netns;
 pub mod signals;
