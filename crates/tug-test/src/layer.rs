@@ -122,11 +122,7 @@ impl<W: Write> LayerTar<W> {
     /// # Errors
     /// Writing failed.
     pub fn zeros(&mut self, name: &str, size: u64) -> io::Result<()> {
-        let mut header = self.header(EntryType::Regular, Meta::mode(0o644));
-        header.set_size(size);
-        set_name(&mut header, name);
-        header.set_cksum();
-        self.tar.append(&header, io::Read::take(io::repeat(0), size))
+        self.stream(name, Meta::mode(0o644), size, io::repeat(0))
     }
 
     /// Any entry at all, its name and link target unchecked; longer than 100 bytes they become GNU
@@ -135,7 +131,11 @@ impl<W: Write> LayerTar<W> {
     /// # Errors
     /// Writing failed.
     pub fn raw(
-        &mut self, mut header: Header, name: &str, target: &str, content: &[u8],
+        &mut self,
+        mut header: Header,
+        name: &str,
+        target: &str,
+        content: &[u8],
     ) -> io::Result<()> {
         for (text, kind) in [(name, b'L'), (target, b'K')] {
             if text.len() > 100 {
@@ -170,7 +170,10 @@ impl<W: Write> LayerTar<W> {
     }
 
     fn tree_below(
-        &mut self, root: &Path, inside: &Path, seen: &mut BTreeMap<(u64, u64), PathBuf>,
+        &mut self,
+        root: &Path,
+        inside: &Path,
+        seen: &mut BTreeMap<(u64, u64), PathBuf>,
     ) -> io::Result<()> {
         let mut names: Vec<_> = std::fs::read_dir(root.join(inside))?
             .map(|entry| entry.map(|entry| entry.file_name()))
@@ -190,7 +193,10 @@ impl<W: Write> LayerTar<W> {
     }
 
     fn node(
-        &mut self, on_disk: &Path, inside: &Path, stat: &Stat,
+        &mut self,
+        on_disk: &Path,
+        inside: &Path,
+        stat: &Stat,
         seen: &mut BTreeMap<(u64, u64), PathBuf>,
     ) -> io::Result<()> {
         let name = inside.to_str().ok_or_else(|| io::Error::other("name is not UTF-8"))?;
@@ -230,7 +236,10 @@ impl<W: Write> LayerTar<W> {
                 header.set_mode(0o777);
                 self.raw(header, name, &target.to_string_lossy(), &[])
             }
-            FileType::RegularFile => self.big_file(on_disk, name, meta, stat),
+            FileType::RegularFile => {
+                let size = u64::try_from(stat.st_size).unwrap_or(0);
+                self.stream(name, meta, size, File::open(on_disk)?)
+            }
             FileType::CharacterDevice => self.device(name, EntryType::Char, (major, minor)),
             FileType::BlockDevice => self.device(name, EntryType::Block, (major, minor)),
             FileType::Fifo => {
@@ -242,16 +251,25 @@ impl<W: Write> LayerTar<W> {
         }
     }
 
-    fn big_file(&mut self, on_disk: &Path, name: &str, meta: Meta, stat: &Stat) -> io::Result<()> {
-        let mut header = self.header(EntryType::Regular, meta);
+    /// A file of the disk, under another name, never held in memory.
+    ///
+    /// # Errors
+    /// Reading or writing failed.
+    pub fn copy(&mut self, name: &str, on_disk: &Path) -> io::Result<()> {
+        let file = File::open(on_disk)?;
+        let size = file.metadata()?.len();
+        self.stream(name, Meta::mode(0o644), size, file)
+    }
+
+    fn stream(&mut self, name: &str, meta: Meta, size: u64, from: impl io::Read) -> io::Result<()> {
         if name.len() > 100 {
             self.long_text(name, b'L')?;
         }
+        let mut header = self.header(EntryType::Regular, meta);
         set_name(&mut header, name);
-        let size = u64::try_from(stat.st_size).unwrap_or(0);
         header.set_size(size);
         header.set_cksum();
-        self.tar.append(&header, io::Read::take(File::open(on_disk)?, size))
+        self.tar.append(&header, from.take(size))
     }
 
     /// Ends the tar and hands its sink back.

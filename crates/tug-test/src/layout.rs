@@ -107,7 +107,8 @@ impl Layout {
     /// # Errors
     /// `fill` failed, or writing did.
     pub fn layer(
-        &self, compression: Compression,
+        &self,
+        compression: Compression,
         fill: impl FnOnce(&mut LayerTar<&mut dyn Write>) -> io::Result<()>,
     ) -> io::Result<Layer> {
         let partial = self.dir.join(format!("partial-{}", crate::unique()));
@@ -154,7 +155,10 @@ impl Layout {
     /// # Errors
     /// Writing failed.
     pub fn image_of(
-        &self, family: Family, configuration: &[u8], layers: &[Layer],
+        &self,
+        family: Family,
+        configuration: &[u8],
+        layers: &[Layer],
     ) -> io::Result<Manifest> {
         let config = self.put(configuration)?;
         let layers: Vec<_> = layers
@@ -198,8 +202,7 @@ impl Layout {
             Family::Oci => OCI_INDEX,
             Family::Docker => DOCKER_INDEX,
         };
-        let index =
-            json!({"schemaVersion": 2, "mediaType": media_type, "manifests": manifests});
+        let index = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": manifests});
         self.manifest(media_type, &index, String::new())
     }
 
@@ -217,15 +220,9 @@ impl Layout {
     pub fn name(&self, image: &Manifest, name: &str) -> io::Result<()> {
         let path = self.dir.join("index.json");
         let mut index: Value = serde_json::from_slice(&std::fs::read(&path)?)?;
-        let short = name.rsplit_once(':').map_or("latest", |(_, tag)| tag);
-        let entry = json!({
-            "mediaType": image.media_type, "digest": image.digest, "size": image.size,
-            "annotations": {"io.containerd.image.name": name,
-                            "org.opencontainers.image.ref.name": short},
-        });
         let list = index["manifests"].as_array_mut().ok_or(io::ErrorKind::InvalidData)?;
         list.retain(|old| old["annotations"]["io.containerd.image.name"] != name);
-        list.push(entry);
+        list.push(entry(image, name));
         std::fs::write(path, index.to_string())
     }
 
@@ -276,14 +273,45 @@ impl Layout {
             .collect())
     }
 
-    /// The layout as one tar, as `skopeo copy … oci-archive:` makes it.
+    /// These images as one tar, as `skopeo copy … oci-archive:` makes it; what else the layout holds
+    /// stays out.
     ///
     /// # Errors
     /// Reading or writing failed.
-    pub fn oci_archive(&self, out: impl Write) -> io::Result<()> {
-        let mut tar = tar::Builder::new(out);
-        tar.append_dir_all(".", &self.dir)?;
-        tar.finish()
+    pub fn oci_archive(&self, out: impl Write, images: &[(&Manifest, &str)]) -> io::Result<()> {
+        let mut tar = LayerTar::new(out);
+        let (file, dir) = (crate::layer::Meta::mode(0o644), crate::layer::Meta::mode(0o755));
+        tar.file("oci-layout", file, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        let entries: Vec<_> = images.iter().map(|(image, name)| entry(image, name)).collect();
+        let index = json!({"schemaVersion": 2, "manifests": entries}).to_string();
+        tar.file("index.json", file, index.as_bytes())?;
+        tar.dir("blobs", dir)?;
+        tar.dir("blobs/sha256", dir)?;
+        let mut blobs = std::collections::BTreeSet::new();
+        for (image, _) in images {
+            self.blobs_of(&image.digest, &mut blobs)?;
+        }
+        for digest in blobs {
+            tar.copy(&format!("blobs/{}", digest.replace(':', "/")), &self.blob(&digest))?;
+        }
+        tar.finish().map(drop)
+    }
+
+    /// The digests an image or index consists of, its own included.
+    fn blobs_of(
+        &self,
+        digest: &str,
+        found: &mut std::collections::BTreeSet<String>,
+    ) -> io::Result<()> {
+        found.insert(digest.to_owned());
+        let manifest: Value = serde_json::from_slice(&std::fs::read(self.blob(digest))?)?;
+        let list = |key: &str| manifest[key].as_array().cloned().unwrap_or_default();
+        for child in list("manifests") {
+            self.blobs_of(child["digest"].as_str().unwrap_or_default(), found)?;
+        }
+        let blobs = list("layers").into_iter().chain([manifest["config"].clone()]);
+        found.extend(blobs.filter_map(|blob| blob["digest"].as_str().map(str::to_owned)));
+        Ok(())
     }
 
     /// One image as `docker save` of old wrote it: `manifest.json`, `<id>.json`, `<n>/layer.tar`.
@@ -291,7 +319,10 @@ impl Layout {
     /// # Errors
     /// Reading or writing failed, or a layer is not a bare tar.
     pub fn docker_archive(
-        &self, out: impl Write, image: &Manifest, names: &[&str],
+        &self,
+        out: impl Write,
+        image: &Manifest,
+        names: &[&str],
     ) -> io::Result<()> {
         let mut tar = LayerTar::new(out);
         let meta = crate::layer::Meta::mode(0o644);
@@ -309,6 +340,16 @@ impl Layout {
         tar.file("manifest.json", meta, manifest.to_string().as_bytes())?;
         tar.finish().map(drop)
     }
+}
+
+/// An image's line in `index.json`.
+fn entry(image: &Manifest, name: &str) -> Value {
+    let tag = name.rsplit_once(':').map_or("latest", |(_, tag)| tag);
+    json!({
+        "mediaType": image.media_type, "digest": image.digest, "size": image.size,
+        "annotations": {"io.containerd.image.name": name,
+                        "org.opencontainers.image.ref.name": tag},
+    })
 }
 
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -349,7 +390,8 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn tar_into(
-    out: &mut dyn Write, fill: impl FnOnce(&mut LayerTar<&mut dyn Write>) -> io::Result<()>,
+    out: &mut dyn Write,
+    fill: impl FnOnce(&mut LayerTar<&mut dyn Write>) -> io::Result<()>,
 ) -> io::Result<String> {
     let mut bare = Tee::new(out);
     let sink: &mut dyn Write = &mut bare;

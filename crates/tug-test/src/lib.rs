@@ -1,8 +1,12 @@
 //! What the end-to-end tests and the benchmarks share.
 //!
-//! Owns: fixture images ([`layout`], [`layer`], [`fixture`]), a client that pushes them into a local
-//! registry ([`push`]). Refuses to own anything tug itself uses: a fixture made by the code under
-//! test proves nothing.
+//! Owns: an engine of a test's own that proves it left nothing ([`sandbox`], [`leaks`]), programs
+//! with a time limit ([`process`], [`terminal`]) and what they said ([`output`]), fixture images
+//! ([`layout`], [`layer`], [`fixture`]), registries good and bad ([`registry`], [`scripted`],
+//! [`shelf`]) and a client that fills them ([`push`]). Refuses to own anything tug itself uses: a
+//! fixture made by the code under test proves nothing.
+//!
+//! Start at [`sandbox::Sandbox`].
 #![expect(
     clippy::disallowed_methods,
     clippy::print_stderr,
@@ -12,10 +16,17 @@
 pub mod fixture;
 pub mod layer;
 pub mod layout;
+pub mod leaks;
+pub mod output;
+pub mod process;
 pub mod push;
 pub mod registry;
+pub mod sandbox;
 pub mod scripted;
 pub mod shelf;
+pub mod skip;
+pub mod terminal;
+pub mod wait;
 
 /// A text no other caller on this machine gets: process id, a counter, the clock.
 pub fn unique() -> String {

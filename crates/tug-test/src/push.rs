@@ -30,7 +30,11 @@ impl Answer {
 /// # Errors
 /// The connection failed or the answer is no HTTP.
 pub fn request(
-    address: &str, method: &str, path: &str, headers: &[(&str, &str)], mut body: impl Read,
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    mut body: impl Read,
     length: u64,
 ) -> io::Result<Answer> {
     let mut stream = TcpStream::connect(address)?;
@@ -90,7 +94,11 @@ fn unchunk(reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
 /// # Errors
 /// A request failed or was refused.
 pub fn push(
-    address: &str, layout: &Layout, image: &Manifest, repository: &str, tag: &str,
+    address: &str,
+    layout: &Layout,
+    image: &Manifest,
+    repository: &str,
+    tag: &str,
 ) -> io::Result<()> {
     let bytes = std::fs::read(layout.blob(&image.digest))?;
     let manifest: Value = serde_json::from_slice(&bytes)?;

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -13,7 +13,11 @@ pub const LOGIN: (&str, &str) = ("tug", "secret");
 /// The same in htpasswd's bcrypt form.
 const HTPASSWD: &str = "tug:$2y$05$EvvQOXkY1sOii1wXGdgc3.GtoLRkkOtwHJwkfK3opXg3ShP5guj7a\n";
 
-const PROGRAM: &str = "/usr/bin/docker-registry";
+/// Where `./dev install` unpacks it, or where Debian's package puts it.
+fn program() -> Option<PathBuf> {
+    let places = [crate::sandbox::cache().join("tools"), PathBuf::from("/")];
+    places.iter().map(|place| place.join("usr/bin/docker-registry")).find(|path| path.exists())
+}
 
 /// A running registry. Dropping it ends it and removes its storage.
 pub struct Registry {
@@ -29,8 +33,8 @@ impl Registry {
     /// # Errors
     /// It does not come up within ten seconds.
     pub fn start() -> io::Result<Option<Self>> {
-        if !Path::new(PROGRAM).exists() {
-            eprintln!("SKIPPED: {PROGRAM} is missing (apt-get install docker-registry)");
+        if program().is_none() {
+            crate::skip::skip("docker-registry is missing (./dev install)");
             return Ok(None);
         }
         let dir = tempfile::tempdir()?;
@@ -83,7 +87,7 @@ fn spawn(dir: &Path, address: &str, login: bool) -> io::Result<Child> {
     std::fs::write(&config, configuration(dir, address, login))?;
     std::fs::write(dir.join("htpasswd"), HTPASSWD)?;
     let log = std::fs::File::create(dir.join("log"))?;
-    let mut command = Command::new(PROGRAM);
+    let mut command = Command::new(program().ok_or(io::ErrorKind::NotFound)?);
     command.arg("serve").arg(&config);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 use tug_test::layout::Layout;
 use tug_test::{fixture, push as registry};
 
-/// Stores the base image `name`, made from `source`, in the OCI layout `layout`.
+/// Stores the base image `name`, made from `source`, in the OCI layout `layout`, and as an archive beside
+/// it for `tug load`.
 pub(crate) fn make(layout: &str, name: &str, source: &str) -> io::Result<()> {
     let layout = Layout::create(Path::new(layout))?;
     let source = Path::new(source);
@@ -15,7 +16,10 @@ pub(crate) fn make(layout: &str, name: &str, source: &str) -> io::Result<()> {
         "nginx" => fixture::nginx(&layout, &layout.find("debian:latest")?, source)?,
         _ => return Err(io::Error::other(format!("no recipe for an image named {name}"))),
     };
-    layout.name(&image, &format!("{name}:latest"))?;
+    let tagged = format!("{name}:latest");
+    layout.name(&image, &tagged)?;
+    let archive = std::fs::File::create(layout.dir().with_file_name(format!("{name}.tar")))?;
+    layout.oci_archive(std::io::BufWriter::new(archive), &[(&image, &tagged)])?;
     println!("{name}:latest {}", image.digest);
     Ok(())
 }
