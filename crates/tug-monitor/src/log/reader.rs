@@ -249,12 +249,18 @@ impl Reader {
     fn peek(&mut self) -> io::Result<Option<Header>> {
         let Some((start, window)) = &mut self.segment else { return Ok(None) };
         let Some(position) = self.offset.checked_sub(*start) else { return Ok(None) };
-        let Some(header) = window.get(position, HEADER)?.and_then(Header::decode) else {
-            return Ok(None);
-        };
-        // Decoded again: what was in memory may have been a torn record, overwritten since.
-        let whole = window.get(position, header.record_length() as usize)?;
-        Ok(whole.and_then(Header::decode).filter(|again| *again == header))
+        // What is in memory may be the beginning of a torn record that a new writer has replaced: asking
+        // for all of it reads the file again, and then the header may be another.
+        for _ in 0..2 {
+            let Some(header) = window.get(position, HEADER)?.and_then(Header::decode) else {
+                return Ok(None);
+            };
+            let whole = window.get(position, header.record_length() as usize)?;
+            if whole.and_then(Header::decode) == Some(header) {
+                return Ok(Some(header));
+            }
+        }
+        Ok(None)
     }
 
     fn lost_count(&mut self, header: &Header) -> io::Result<u64> {

@@ -74,7 +74,10 @@ fn takes(status: &str, signal: i32) -> bool {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0)
     };
-    let bit = u32::try_from(signal - 1).ok().and_then(|shift| 1u64.checked_shl(shift));
+    let bit = u32::try_from(signal)
+        .ok()
+        .and_then(|signal| signal.checked_sub(1))
+        .and_then(|shift| 1u64.checked_shl(shift));
     bit.is_some_and(|bit| (mask("SigCgt:") | mask("SigBlk:")) & bit != 0)
 }
 
