@@ -5,7 +5,7 @@
 //! no does it write, and what it writes may be written by any number of processes at once.
 
 use crate::facts::{LinkFacts, nested};
-use crate::socket::Netlink;
+use crate::socket::{self, Kept, Netlink};
 use crate::{BridgeConfig, Error, Result};
 use crate::{link, nft, ruleset};
 use std::io;
@@ -49,7 +49,31 @@ pub fn remove_bridge(config: &BridgeConfig) -> Result<()> {
     removed_table
 }
 
-/// Removes a link of the host by name, and with it the end inside a container. Idempotent.
+/// Takes a container whose processes have ended off the bridge, so that its address can be handed
+/// on at once. The link itself goes with its namespace, moments after the last process in it and the
+/// last descriptor of it are gone. Idempotent.
+///
+/// This is the end of every run, for it takes microseconds; [`detach`] waits out several of the
+/// kernel's grace periods, some 25 ms.
+///
+/// # Errors
+/// When the kernel refuses for another reason than the link's absence.
+pub fn retire(host_link: &str) -> Result<()> {
+    check_name(host_link)?;
+    let failed = |source| Error::RemoveLink { link: host_link.to_owned(), source };
+    let mut route = Netlink::route()?;
+    let index = match route.link_index(host_link) {
+        Ok(index) => index,
+        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return Ok(()),
+        Err(source) => return Err(failed(source)),
+    };
+    // Gone meanwhile, not up, or on no bridge: nothing passes it either way.
+    let harmless = |errno| matches!(errno, libc::ENODEV | libc::ENETDOWN | libc::EOPNOTSUPP);
+    route.batch(&[link::retire(index)], harmless).map_err(|refused| failed(refused.into()))
+}
+
+/// Removes a link of the host by name, and with it the end inside a container, and waits until it
+/// is gone. Idempotent.
 ///
 /// # Errors
 /// When the kernel refuses for another reason than its absence.
@@ -106,7 +130,10 @@ fn configure(route: &mut Netlink, config: &BridgeConfig) -> Result<()> {
     };
     let index = route.link_index(&config.bridge).map_err(failed)?;
     route
-        .batch(&link::configure_bridge(config, index), |errno| errno == libc::EEXIST)
+        .batch(&link::configure_bridge(config, index), |errno| {
+            // The address is there already; IPv6 is not.
+            matches!(errno, libc::EEXIST | libc::EAFNOSUPPORT)
+        })
         .map_err(|refused| failed(refused.into()))
 }
 
@@ -121,8 +148,8 @@ fn forward_packets() -> Result<()> {
 }
 
 /// A netfilter socket, or the error that says that the kernel has no such thing.
-pub(crate) fn netfilter(config: &BridgeConfig) -> Result<Netlink> {
-    Netlink::netfilter().map_err(|source| Error::NoNftables { table: config.table.clone(), source })
+pub(crate) fn netfilter(config: &BridgeConfig) -> Result<Kept> {
+    socket::netfilter().map_err(|source| Error::NoNftables { table: config.table.clone(), source })
 }
 
 /// Tells a kernel without nftables, or without a part of it, from other refusals. ENOENT is what
@@ -161,16 +188,16 @@ fn marked(netlink: &mut Netlink, config: &BridgeConfig) -> Result<bool> {
     });
     match listed {
         Ok(_) => Ok(marked && !others),
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
-        Err(source) if source.raw_os_error().is_some_and(missing_nftables) => {
-            Err(Error::NoNftables { table: config.table.clone(), source })
+        // No such table; or, EINVAL, no nftables at all, which the attempt to write will tell.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINVAL)) => {
+            Ok(false)
         }
         Err(source) => Err(Error::ReadTable { table: config.table.clone(), source }),
     }
 }
 
 fn remove_table(config: &BridgeConfig) -> Result<()> {
-    let Ok(mut netlink) = Netlink::netfilter() else { return Ok(()) };
+    let Ok(mut netlink) = socket::netfilter() else { return Ok(()) };
     match nft::commit(&mut netlink, &[nft::delete_table(&config.table)]) {
         Err(refused) if !missing_nftables(refused.errno) => {
             Err(Error::RemoveTable { table: config.table.clone(), source: refused.into() })

@@ -7,7 +7,7 @@
 //! changes something fails with [`Kind::Denied`](tug_types::Kind::Denied).
 //!
 //! Start at [`config`](BridgeConfig) for the vocabulary, `ruleset.rs` for the table, and then follow
-//! a start: [`ensure_bridge`], [`attach`], [`publish`]; and its end: [`unpublish_ports`], [`detach`].
+//! a start: [`ensure_bridge`], [`attach`], [`publish`]; and its end: [`unpublish_ports`], [`retire`].
 
 mod attach;
 mod bridge;
@@ -28,7 +28,7 @@ mod socket;
 mod subnet;
 
 pub use attach::{attach, loopback_up};
-pub use bridge::{detach, ensure_bridge, remove_bridge};
+pub use bridge::{detach, ensure_bridge, remove_bridge, retire};
 pub use config::*;
 pub use error::{Error, Result};
 pub use holder::{PortHolder, port_holder};

@@ -8,7 +8,7 @@ use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressSco
 use netlink_packet_route::link::{
     AfSpecInet, AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InetDevConf, InfoBridge, InfoBridgePort,
     InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo,
-    LinkMessage,
+    LinkMessage, LinkProtoInfoBridge,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -53,7 +53,7 @@ pub(crate) fn configure_bridge(config: &BridgeConfig, index: u32) -> Vec<Request
         )])]),
     ];
     let net = Ipv4Net::new(config.gateway, config.subnet.prefix_len()).unwrap_or(config.subnet);
-    vec![(Message::NewLink(link), 0), add_address(index, net), up(index)]
+    vec![(Message::NewLink(link), 0), no_link_local(index), add_address(index, net), up(index)]
 }
 
 /// Asks for one link by name, without its counters.
@@ -78,7 +78,8 @@ pub(crate) fn get_link_by_index(index: u32) -> Message {
 }
 
 /// A veth pair: the host's end up and on the bridge, the other created in `netns` with its name,
-/// MAC and MTU, so that it is never seen under another one or outside.
+/// MAC and MTU, so that it is never seen under another one or outside. One queue each: the default
+/// is one per processor, each with entries in sysfs to create, and only XDP makes use of them.
 pub(crate) fn create_pair(
     config: &BridgeConfig,
     endpoint: &Endpoint,
@@ -91,6 +92,8 @@ pub(crate) fn create_pair(
         LinkAttribute::Mtu(config.mtu),
         LinkAttribute::Address(endpoint.mac.to_vec()),
         LinkAttribute::NetNsFd(netns.as_raw_fd()),
+        LinkAttribute::NumTxQueues(1),
+        LinkAttribute::NumRxQueues(1),
     ];
     let mut link = LinkMessage::default();
     link.header.flags = LinkFlags::Up;
@@ -99,6 +102,8 @@ pub(crate) fn create_pair(
         LinkAttribute::IfName(endpoint.host_link.clone()),
         LinkAttribute::Mtu(config.mtu),
         LinkAttribute::Controller(bridge),
+        LinkAttribute::NumTxQueues(1),
+        LinkAttribute::NumRxQueues(1),
         LinkAttribute::LinkInfo(vec![
             LinkInfo::Kind(InfoKind::Veth),
             LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
@@ -121,6 +126,26 @@ pub(crate) fn reflect(host_link: &str) -> Request<Message> {
         ]),
     ];
     (Message::NewLink(link), 0)
+}
+
+/// Takes a port out of the bridge's traffic, and the addresses behind it out of the bridge's memory;
+/// the kernel does both in this order. Said as `bridge link set` says it: the same setting made by
+/// `ip link set` is followed by a notification that enables the port again.
+pub(crate) fn retire(index: u32) -> Request<Message> {
+    const IFLA_BRPORT_STATE: u16 = 1;
+    const IFLA_BRPORT_FLUSH: u16 = 24;
+    const DISABLED: u8 = 0;
+    let settings = [
+        DefaultNla::new(IFLA_BRPORT_STATE, vec![DISABLED]),
+        DefaultNla::new(IFLA_BRPORT_FLUSH, Vec::new()),
+    ];
+    let mut link = LinkMessage::default();
+    link.header.interface_family = AddressFamily::Bridge;
+    link.header.index = index;
+    link.attributes = vec![LinkAttribute::ProtoInfoBridge(
+        settings.into_iter().map(LinkProtoInfoBridge::Other).collect(),
+    )];
+    (Message::SetLink(link), 0)
 }
 
 /// What makes a container's end usable: loopback, address, link, default route, in this order.

@@ -114,7 +114,8 @@ pub fn unpublish_ports(
     if ports.is_empty() {
         return Ok(());
     }
-    match remove(&mut netfilter(config)?, config, address, ports) {
+    let mut netlink = netfilter(config)?;
+    match remove(&mut netlink, config, address, ports) {
         Ok(()) => Ok(()),
         Err(_) => unpublish(config, address),
     }
@@ -126,14 +127,19 @@ pub fn unpublish_ports(
 /// # Errors
 /// When the kernel refuses to list it; a missing table publishes nothing.
 pub fn published(config: &BridgeConfig) -> Result<Vec<(PublishedPort, Ipv4Addr)>> {
-    let mut ports = list(&mut netfilter(config)?, config)?;
+    let mut netlink = netfilter(config)?;
+    let mut ports = list(&mut netlink, config)?;
     ports.sort_by_key(|(port, _)| (port.host_port, port.protocol, port.host_ip));
     Ok(ports)
 }
 
-/// Turns "taken" into "allocated" when the taker is another container on this bridge.
+/// Turns "taken" into "allocated" when the taker is another container on this bridge. A process that
+/// listens is the taker whatever the table says; reservations of TCP ports never do.
 fn blame_container(config: &BridgeConfig, error: Error) -> Error {
-    let Error::PortTaken { ip, port, protocol, .. } = error else { return error };
+    let Error::PortTaken { ip, port, protocol, ref holder } = error else { return error };
+    if protocol == Protocol::Tcp && holder.is_some() {
+        return error;
+    }
     let clashes = |other: &PublishedPort| {
         let same_ip = other.host_ip == ip || other.host_ip.is_unspecified() || ip.is_unspecified();
         other.host_port == port && other.protocol == protocol && same_ip

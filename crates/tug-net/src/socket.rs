@@ -8,7 +8,9 @@ use crate::{Error, Result};
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST};
 use netlink_packet_core::{NetlinkBuffer, NetlinkSerializable};
 use netlink_sys::{Socket, SocketAddr, protocols};
+use std::cell::Cell;
 use std::io;
+use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, BorrowedFd};
 
 const NLMSG_ERROR: u16 = 2;
@@ -25,6 +27,50 @@ pub(crate) struct Netlink {
     socket: Socket,
     sequence: u32,
     answer: Vec<u8>,
+}
+
+thread_local! {
+    static NETFILTER: Cell<Option<Netlink>> = const { Cell::new(None) };
+}
+
+/// A socket for nftables and connection tracking: the calling thread's own, opened on first use in
+/// the namespace the thread was in then, and kept until the thread ends.
+///
+/// Kept, because closing one waits until the kernel has freed all that was removed in its
+/// namespace lately, by whomever: a grace period of about 10 ms after every unpublished port.
+pub(crate) fn netfilter() -> io::Result<Kept> {
+    let kept = NETFILTER.try_with(Cell::take).ok().flatten();
+    Ok(Kept(Some(match kept {
+        Some(netlink) => netlink,
+        None => Netlink::open(protocols::NETLINK_NETFILTER)?,
+    })))
+}
+
+/// The thread's netfilter socket while it is in use.
+pub(crate) struct Kept(Option<Netlink>);
+
+impl Deref for Kept {
+    type Target = Netlink;
+
+    fn deref(&self) -> &Netlink {
+        self.0.as_ref().expect("only dropping takes it out")
+    }
+}
+
+impl DerefMut for Kept {
+    fn deref_mut(&mut self) -> &mut Netlink {
+        self.0.as_mut().expect("only dropping takes it out")
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if let Some(mut netlink) = self.0.take() {
+            netlink.answer = Vec::new();
+            // Fails only while the thread ends.
+            let _ = NETFILTER.try_with(|kept| kept.set(Some(netlink)));
+        }
+    }
 }
 
 /// A request and its flags besides `NLM_F_REQUEST` and `NLM_F_ACK`.
@@ -55,11 +101,6 @@ impl Netlink {
             .map_err(|source| Error::Socket { protocol: "routing", source })
     }
 
-    /// A socket for nftables and connection tracking.
-    pub(crate) fn netfilter() -> io::Result<Self> {
-        Self::open(protocols::NETLINK_NETFILTER)
-    }
-
     fn open(protocol: isize) -> io::Result<Self> {
         Ok(Self { socket: Socket::new(protocol)?, sequence: 0, answer: Vec::new() })
     }
@@ -84,7 +125,7 @@ impl Netlink {
             self.append(&mut datagram, message, flags | ack);
         }
         self.send(&datagram)?;
-        self.acknowledged(first, self.sequence, tolerate)
+        self.acknowledged(None, first, self.sequence, tolerate)
     }
 
     /// As [`Self::batch`] for a datagram whose last but one message asks for acknowledgement and
@@ -106,7 +147,7 @@ impl Netlink {
         let acked = self.sequence;
         self.append(&mut datagram, end, 0);
         self.send(&datagram)?;
-        self.acknowledged(first, acked, |_| false)
+        self.acknowledged(Some(first - 1), first, acked, |_| false)
     }
 
     /// Sends one request and hands its only answer to `read` (message type, payload).
@@ -118,7 +159,7 @@ impl Netlink {
         let mut datagram = Vec::new();
         self.append(&mut datagram, request, 0);
         self.send(&datagram)?;
-        let length = self.receive()?;
+        let length = self.receive(self.sequence)?;
         let (message, _) = split(&self.answer[..length])?;
         match message.errno() {
             Some(errno) => Err(io::Error::from_raw_os_error(errno)),
@@ -138,7 +179,7 @@ impl Netlink {
         self.send(&datagram)?;
         let mut consistent = true;
         loop {
-            let length = self.receive()?;
+            let length = self.receive(self.sequence)?;
             let mut rest = &self.answer[..length];
             while !rest.is_empty() {
                 let (message, others) = split(rest)?;
@@ -177,40 +218,48 @@ impl Netlink {
         self.socket.send_to(datagram, &SocketAddr::new(0, 0), 0).map(drop)
     }
 
-    fn receive(&mut self) -> io::Result<usize> {
+    /// Reads the next datagram. What answers a request before number `oldest` is passed over: it is
+    /// left from one that was given up.
+    fn receive(&mut self, oldest: u32) -> io::Result<usize> {
         loop {
             self.answer.clear();
             self.answer.reserve(ANSWER);
             match self.socket.recv(&mut self.answer, libc::MSG_TRUNC) {
-                // Only a refusal that quotes a long request is cut off; its head says enough.
-                Ok(length) => return Ok(length.min(self.answer.len())),
+                Ok(length) => {
+                    // Only a refusal that quotes a long request is cut off; its head says enough.
+                    let length = length.min(self.answer.len());
+                    if split(&self.answer[..length])?.0.sequence >= oldest {
+                        return Ok(length);
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
     }
 
+    /// Waits for the answer to message number `last`, and reports the first refusal since `first`.
+    /// A refusal of message number `begin` stands for the whole: nothing follows it.
     fn acknowledged(
         &mut self,
+        begin: Option<u32>,
         first: u32,
         last: u32,
         tolerate: impl Fn(i32) -> bool,
     ) -> Result<(), Refused> {
         let mut refused = None;
         loop {
-            let length = self.receive()?;
+            let length = self.receive(begin.unwrap_or(first))?;
             let (message, _) = split(&self.answer[..length])?;
-            let sequence = message.sequence;
             if let Some(errno) = message.errno()
                 && !tolerate(errno)
             {
-                // What comes before the first message stands for the whole: nothing else follows.
-                if sequence < first {
+                if Some(message.sequence) == begin {
                     return Err(Refused { errno });
                 }
                 refused.get_or_insert(Refused { errno });
             }
-            if sequence == last {
+            if message.sequence == last {
                 return refused.map_or(Ok(()), Err);
             }
         }

@@ -2,12 +2,15 @@
 
 use crate::kernel;
 use crate::world::{Container, MTU, Namespace, World, endpoint, network, on_host};
+use rustix::thread::{CapabilitySet, CapabilitySets};
 use std::sync::Barrier;
 use std::thread;
+use std::time::{Duration, Instant};
 use tug_net::{
     BridgeConfig, Error, attach, detach, ensure_bridge, host_routes, loopback_up, remove_bridge,
-    uplink_mtu,
+    retire, uplink_mtu,
 };
+use tug_types::{Explain, Kind};
 
 /// What the table is made of when it is whole.
 const RULES: usize = 13;
@@ -157,6 +160,40 @@ fn an_end_left_by_an_earlier_run_is_replaced() {
         let new = Container::start(&config, 2);
         old.namespace.run(|| assert_eq!(kernel::links(), ["lo"]));
         new.namespace.run(|| assert_eq!(kernel::links(), ["lo", "eth0"]));
+    });
+}
+
+#[test]
+fn a_containers_link_goes_with_its_namespace() {
+    on_host(|| {
+        let config = network(0);
+        ensure_bridge(&config).unwrap();
+        let Container { namespace, endpoint } = Container::start(&config, 2);
+        retire(&endpoint.host_link).unwrap();
+        drop(namespace);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while kernel::links().contains(&endpoint.host_link) {
+            assert!(Instant::now() < deadline, "{:?}", kernel::links());
+            thread::sleep(Duration::from_millis(5));
+        }
+        retire(&endpoint.host_link).unwrap();
+        // Nothing to retire on a link of another kind either.
+        kernel::dummy_link("d0");
+        retire("d0").unwrap();
+    });
+}
+
+#[test]
+fn without_the_right_to_it_one_is_told_so() {
+    on_host(|| {
+        // Only this thread gives its capabilities up.
+        let none = CapabilitySet::empty();
+        let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+        rustix::thread::set_capabilities(None, sets).unwrap();
+        std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").ok();
+        let failure = ensure_bridge(&network(0)).unwrap_err().failure();
+        assert_eq!(failure.kind, Kind::Denied, "{failure}");
+        assert!(failure.hint.is_some());
     });
 }
 

@@ -5,7 +5,8 @@ use std::io::Write;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 use tug_net::{
-    PortRequest, Protocol, attach, detach, ensure_bridge, publish, unpublish, unpublish_ports,
+    PortRequest, Protocol, attach, detach, ensure_bridge, publish, retire, unpublish,
+    unpublish_ports,
 };
 
 #[test]
@@ -15,8 +16,9 @@ fn cost() {
         const ROUNDS: u32 = 200;
         let World { config, .. } = World::new();
         let end = endpoint(&config, 2);
-        let names = ["ensure", "attach", "publish", "unpublish_ports", "unpublish", "detach"];
-        let mut sums = [Duration::ZERO; 6];
+        let names =
+            ["ensure", "attach", "publish", "unpublish_ports", "unpublish", "retire", "detach"];
+        let mut sums = [Duration::ZERO; 7];
         let port = |protocol, port| PortRequest {
             host_ip: Ipv4Addr::UNSPECIFIED,
             host_ports: (port, port),
@@ -43,8 +45,11 @@ fn cost() {
             unpublish(&config, end.address).unwrap();
             timed(4, start);
             let start = Instant::now();
-            detach(&end.host_link).unwrap();
+            retire(&end.host_link).unwrap();
             timed(5, start);
+            let start = Instant::now();
+            detach(&end.host_link).unwrap();
+            timed(6, start);
         }
         for (name, sum) in names.iter().zip(sums) {
             let micros = sum.as_secs_f64() * 1e6 / f64::from(ROUNDS);

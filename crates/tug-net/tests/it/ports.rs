@@ -106,6 +106,17 @@ fn a_port_of_another_container_is_named_with_its_address() {
 }
 
 #[test]
+fn a_listener_is_blamed_before_what_a_killed_process_left() {
+    on_host(|| {
+        let config = bridge();
+        drop(publish(&config, A, &[tcp(8080)]).unwrap());
+        let _listener = TcpListener::bind("0.0.0.0:8080").unwrap();
+        let error = publish(&config, B, &[tcp(8080)]).unwrap_err();
+        assert!(matches!(error, Error::PortTaken { holder: Some(_), .. }), "{error}");
+    });
+}
+
+#[test]
 fn all_ports_are_published_or_none() {
     on_host(|| {
         let config = bridge();

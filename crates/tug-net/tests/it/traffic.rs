@@ -4,7 +4,7 @@ use crate::kernel;
 use crate::world::*;
 use std::io::ErrorKind;
 use std::net::Ipv4Addr;
-use tug_net::{PortRequest, Protocol, attach, ensure_bridge, publish};
+use tug_net::{PortRequest, Protocol, attach, ensure_bridge, publish, retire};
 
 const ANY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 const LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;
@@ -58,26 +58,41 @@ fn containers_and_host_reach_each_other_directly() {
 
 #[test]
 fn a_published_port_is_reached_from_everywhere() {
+    on_host(|| reached_from_everywhere(&World::new()));
+}
+
+/// Where the kernel has br_netfilter, what stays on the bridge passes through nftables or does not.
+#[test]
+fn a_published_port_is_reached_with_and_without_br_netfilter() {
     on_host(|| {
-        let world = World::new();
-        let gateway = world.config.gateway;
-        let [web, other] = [2, 3].map(|n| Container::start(&world.config, n));
-        serve(&web.namespace, 80, "web");
-        let (ports, _held) = publish(&world.config, web.address(), &both(ANY, 8080, 80)).unwrap();
-        assert_eq!(ports.len(), 2);
-        // The host: over loopback, its own address, and the bridge's.
-        assert_answers(LOOPBACK, 8080, &format!("web {gateway}"));
-        assert_answers(Ipv4Addr::new(127, 0, 0, 9), 8080, &format!("web {gateway}"));
-        assert_answers(HOST, 8080, &format!("web {HOST}"));
-        assert_answers(gateway, 8080, &format!("web {gateway}"));
-        // The outside, seen under its own address.
-        world.outside.run(|| assert_answers(HOST, 8080, &format!("web {OUTSIDE}")));
-        // Another container, and the container itself: the answer has to come back the same way.
-        for container in [&web, &other] {
-            container.namespace.run(|| assert_answers(HOST, 8080, &format!("web {gateway}")));
-            container.namespace.run(|| assert_answers(gateway, 8080, &format!("web {gateway}")));
-        }
+        let setting = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+        let Ok(now) = std::fs::read_to_string(setting) else {
+            skipped("the kernel has no br_netfilter loaded");
+            return;
+        };
+        std::fs::write(setting, if now.trim() == "0" { "1" } else { "0" }).unwrap();
+        reached_from_everywhere(&World::new());
     });
+}
+
+fn reached_from_everywhere(world: &World) {
+    let gateway = world.config.gateway;
+    let [web, other] = [2, 3].map(|n| Container::start(&world.config, n));
+    serve(&web.namespace, 80, "web");
+    let (ports, _held) = publish(&world.config, web.address(), &both(ANY, 8080, 80)).unwrap();
+    assert_eq!(ports.len(), 2);
+    // The host: over loopback, its own address, and the bridge's.
+    assert_answers(LOOPBACK, 8080, &format!("web {gateway}"));
+    assert_answers(Ipv4Addr::new(127, 0, 0, 9), 8080, &format!("web {gateway}"));
+    assert_answers(HOST, 8080, &format!("web {HOST}"));
+    assert_answers(gateway, 8080, &format!("web {gateway}"));
+    // The outside, seen under its own address.
+    world.outside.run(|| assert_answers(HOST, 8080, &format!("web {OUTSIDE}")));
+    // Another container, and the container itself: the answer has to come back the same way.
+    for container in [&web, &other] {
+        container.namespace.run(|| assert_answers(HOST, 8080, &format!("web {gateway}")));
+        container.namespace.run(|| assert_answers(gateway, 8080, &format!("web {gateway}")));
+    }
 }
 
 #[test]
@@ -181,7 +196,8 @@ fn an_address_handed_on_leads_to_its_new_owner_at_once() {
         let old = Container::start(&world.config, 2);
         serve(&old.namespace, 80, "old");
         assert_eq!(ask_tcp(old.address(), 80).unwrap(), "old 172.17.0.1");
-        tug_net::detach(&old.endpoint.host_link).unwrap();
+        // Its namespace lives on and would go on answering.
+        retire(&old.endpoint.host_link).unwrap();
         let namespace = Namespace::new();
         let end = tug_net::Endpoint { host_link: "again".into(), ..endpoint(&world.config, 2) };
         attach(&world.config, &end, namespace.fd()).unwrap();

@@ -22,16 +22,23 @@ const SILENCE: Duration = Duration::from_millis(300);
 pub(crate) fn on_host(test: impl FnOnce() + Send + 'static) {
     let run = move || {
         if let Err(error) = tug_sys::netns::unshare() {
-            // Straight to the descriptor: the harness hides what a passing test prints.
-            let _ = writeln!(io::stderr(), "SKIPPED, needs root: no network namespace: {error}");
+            skipped(&format!("no network namespace, are you root? {error}"));
             return;
         }
         loopback_up(this_namespace().as_fd()).unwrap();
         test();
     };
-    if let Err(panic) = thread::spawn(run).join() {
+    let name = thread::current().name().unwrap_or_default().to_owned();
+    if let Err(panic) = thread::Builder::new().name(name).spawn(run).unwrap().join() {
         std::panic::resume_unwind(panic);
     }
+}
+
+/// Says that a test could not run here. Straight to the descriptor, for the harness hides what a
+/// passing test prints.
+pub(crate) fn skipped(why: &str) {
+    let name = thread::current().name().unwrap_or("a test").to_owned();
+    let _ = writeln!(io::stderr(), "SKIPPED {name}: {why}");
 }
 
 /// The calling thread's network namespace.
