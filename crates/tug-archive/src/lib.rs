@@ -5,6 +5,7 @@
 //! | [`compression`] | telling gzip, zstd and plain streams apart, and reading them |
 //! | [`entry`] | one archive entry as headers, PAX records and GNU extensions describe it |
 //! | [`reader`] | walking the blocks of a tar stream |
+//! | [`body`] | content of a file on its way to the disk, holes left out |
 //! | [`tree`] | a directory below which everything stays: rooted lookups, creation, replacement |
 //! | [`unpack`](mod@unpack) | entries into files |
 //! | [`skeleton`] | the bytes of a tar that are in no file, so that the exact tar can be made again |
@@ -16,21 +17,26 @@
 //! header blocks only; none of its unpacking is used, because it works on paths, follows links and
 //! knows no whiteouts.
 
+mod body;
 pub mod compression;
 pub mod copy;
 mod entry;
 mod error;
+mod header;
 pub mod pack;
 mod reader;
 pub mod skeleton;
 mod tree;
 pub mod unpack;
+mod walk;
+mod xattrs;
 
 pub use compression::{Compression, Decoder, decoder};
 pub use copy::copy_tree;
 pub use error::{EntryName, Error};
 pub use pack::{PackOptions, Packed, pack};
 pub use skeleton::{Assembler, Recorder, assemble};
+pub use tree::remove_tree;
 pub use unpack::{Limits, UnpackOptions, Unpacked, Whiteouts, unpack, unpack_recorded};
 
 /// Result of every operation of this crate.
