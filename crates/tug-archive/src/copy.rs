@@ -36,6 +36,12 @@ pub fn copy_tree(source: BorrowedFd<'_>, destination: BorrowedFd<'_>) -> Result<
                         walk.enter(&name, path.clone()).map_err(on("list the directory", &path))?;
                     if entered {
                         copier.enter(&name, &path)?;
+                    } else {
+                        // A mount: its directory is copied, not what is in it.
+                        let dir = walk.current().map_err(on("open the directory", &path))?;
+                        let stat = rustix::fs::statat(dir, &name, NO_FOLLOW)
+                            .map_err(on("look at", &path))?;
+                        copier.attributes_by_name(dir, &name, &path, &stat)?;
                     }
                 }
             }

@@ -431,7 +431,7 @@ mod tests {
 
     #[test]
     fn pax_values_may_hold_newlines_nul_and_equals() {
-        let pax = parse_pax(b"12 path=a\nb\n27 SCHILY.xattr.user.k=a=\0\n\n").unwrap();
+        let pax = parse_pax(b"12 path=a\nb\n28 SCHILY.xattr.user.k=a=\0\n\n").unwrap();
         assert_eq!(pax.path.as_deref(), Some(&b"a\nb"[..]));
         assert_eq!(pax.xattrs, [(b"user.k".to_vec(), b"a=\0\n".to_vec())]);
     }
@@ -447,7 +447,7 @@ mod tests {
             b"7 path\n",
             b"10 size=x\n",
             b"3 \n",
-            b"15 uid=4294967295\n",
+            b"18 uid=4294967295\n",
         ] {
             assert!(parse_pax(text).is_none(), "{}", text.escape_ascii());
         }

@@ -345,9 +345,13 @@ fn empty(
             move_up(top, dir, &name, moved)?;
             continue;
         }
-        let below = rustix::fs::openat(dir, &name, DIRECTORY, Mode::empty())?;
-        empty(top, below.as_fd(), depth + 1, moved)?;
-        rustix::fs::unlinkat(dir, &name, AtFlags::REMOVEDIR)?;
+        // Somebody else may be deleting the same tree.
+        let gone = |error| if error == Errno::NOENT { Ok(()) } else { Err(error) };
+        match rustix::fs::openat(dir, &name, DIRECTORY, Mode::empty()) {
+            Ok(below) => empty(top, below.as_fd(), depth + 1, moved)?,
+            Err(error) => gone(error)?,
+        }
+        rustix::fs::unlinkat(dir, &name, AtFlags::REMOVEDIR).or_else(gone)?;
     }
     Ok(())
 }

@@ -249,10 +249,9 @@ pub(crate) fn trash_path(root: &Path) -> Result<PathBuf, LeaseError> {
 
 /// Deletes a tree. That somebody else deletes it at the same time is no failure.
 pub(crate) fn remove_tree(path: &Path) -> Result<(), LeaseError> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other.map_err(|source| LeaseError::Remove { path: path.to_owned(), source }),
-    }
+    // Not the standard library's: a layer may be deeper than there are descriptors.
+    tug_archive::remove_tree(path)
+        .map_err(|source| LeaseError::Remove { path: path.to_owned(), source })
 }
 
 /// The paths in a directory; none when it is not there.
