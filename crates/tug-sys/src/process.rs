@@ -1,0 +1,268 @@
+//! What makes a process out of nothing and lets it become another: clone3(2), execve(2), user and
+//! group ids, signal state.
+
+#![expect(unsafe_code, reason = "system calls without a safe wrapper")]
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// Which namespaces a clone gets anew (`CLONE_NEW*` of clone(2)).
+pub mod flags {
+    /// Mounts.
+    pub const NEWNS: u64 = libc::CLONE_NEWNS as u64;
+    /// Process ids.
+    pub const NEWPID: u64 = libc::CLONE_NEWPID as u64;
+    /// Network.
+    pub const NEWNET: u64 = libc::CLONE_NEWNET as u64;
+    /// System V IPC and POSIX message queues.
+    pub const NEWIPC: u64 = libc::CLONE_NEWIPC as u64;
+    /// Host and domain name.
+    pub const NEWUTS: u64 = libc::CLONE_NEWUTS as u64;
+    /// cgroup root.
+    pub const NEWCGROUP: u64 = libc::CLONE_NEWCGROUP as u64;
+    /// User and group ids.
+    pub const NEWUSER: u64 = libc::CLONE_NEWUSER as u64;
+}
+
+/// Which side of a clone this is.
+pub enum Cloned {
+    /// The new process.
+    Child,
+    /// The old one, with the new one's id and descriptor.
+    Parent {
+        /// Process id.
+        pid: i32,
+        /// Process descriptor (pidfd_open(2)).
+        pidfd: OwnedFd,
+    },
+}
+
+/// clone3(2) without shared memory: a fork that chooses namespaces and the v2 cgroup.
+///
+/// # Errors
+/// What clone3 says.
+///
+/// # Safety
+/// The calling process must have one thread: in the child no other thread exists, and a lock another
+/// one held (the allocator's) would never be released.
+pub unsafe fn clone(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Cloned> {
+    #[repr(C, align(8))]
+    #[derive(Default)]
+    struct Arguments {
+        flags: u64,
+        pidfd: u64,
+        child_tid: u64,
+        parent_tid: u64,
+        exit_signal: u64,
+        stack: u64,
+        stack_size: u64,
+        tls: u64,
+        set_tid: u64,
+        set_tid_size: u64,
+        cgroup: u64,
+    }
+    const INTO_CGROUP: u64 = 0x2_0000_0000;
+    let mut pidfd: i32 = -1;
+    let mut arguments = Arguments {
+        flags: namespaces | libc::CLONE_PIDFD as u64,
+        pidfd: &raw mut pidfd as u64,
+        exit_signal: libc::SIGCHLD as u64,
+        ..Arguments::default()
+    };
+    if let Some(cgroup) = cgroup {
+        arguments.flags |= INTO_CGROUP;
+        arguments.cgroup = u64::from(cgroup.as_raw_fd().cast_unsigned());
+    }
+    // SAFETY: the arguments are live and sized; without CLONE_VM the child has a copy of everything,
+    // and the caller promises that no other thread exists.
+    let pid = unsafe {
+        libc::syscall(libc::SYS_clone3, &raw mut arguments, std::mem::size_of::<Arguments>())
+    };
+    match pid {
+        0 => Ok(Cloned::Child),
+        pid if pid > 0 => {
+            let pid = i32::try_from(pid).map_err(io::Error::other)?;
+            // SAFETY: the kernel stored a descriptor made for us.
+            Ok(Cloned::Parent { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
+        }
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Moves this thread into the namespaces of a process, all in one step (setns(2) with a pidfd, Linux
+/// 5.8).
+///
+/// # Errors
+/// `ESRCH` when the process is gone.
+pub fn enter(pidfd: BorrowedFd<'_>, namespaces: u64) -> io::Result<()> {
+    let flags = i32::try_from(namespaces).map_err(io::Error::other)?;
+    // SAFETY: plain numbers.
+    check(unsafe { libc::setns(pidfd.as_raw_fd(), flags) })
+}
+
+/// Moves this thread into one namespace by its file, or its children for a pid namespace.
+///
+/// # Errors
+/// What setns(2) says.
+pub fn enter_file(namespace: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: plain numbers; 0 takes whatever kind the file is of.
+    check(unsafe { libc::setns(namespace.as_raw_fd(), 0) })
+}
+
+/// Makes the cgroup this process is in the root it sees (cgroup_namespaces(7)).
+///
+/// # Errors
+/// What unshare(2) says.
+pub fn unshare_cgroup() -> io::Result<()> {
+    // SAFETY: plain number; only this process' view changes.
+    check(unsafe { libc::unshare(libc::CLONE_NEWCGROUP) })
+}
+
+/// Sets supplementary groups, then group, then user, all of real, effective and saved.
+///
+/// # Errors
+/// `EPERM` without the capabilities, `EINVAL` for ids not mapped.
+pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
+    // The C library's wrappers would do this for all threads; there is one.
+    // SAFETY: the slice is live for the call.
+    check_long(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) })?;
+    // SAFETY: plain numbers.
+    check_long(unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) })?;
+    // SAFETY: plain numbers.
+    check_long(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) })
+}
+
+/// Default action for every signal and an empty mask: what a program expects to be started with.
+pub fn reset_signals() {
+    for signal in 1..=64 {
+        // SAFETY: SIG_DFL runs no code of ours; those that cannot be set are refused by the kernel.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    let mut empty = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigemptyset initialises the set that sigprocmask reads.
+    unsafe {
+        libc::sigemptyset(empty.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, empty.as_ptr(), std::ptr::null_mut());
+    }
+}
+
+/// Program, arguments and environment as execve(2) takes them, made while memory may still be
+/// allocated freely.
+pub struct Image {
+    arguments: Vec<CString>,
+    environment: Vec<CString>,
+}
+
+impl Image {
+    /// Copies arguments and environment.
+    ///
+    /// # Errors
+    /// The text that holds a NUL byte.
+    pub fn new(arguments: &[String], environment: &[String]) -> Result<Self, String> {
+        let copy = |texts: &[String]| -> Result<Vec<CString>, String> {
+            texts.iter().map(|text| CString::new(text.as_str()).map_err(|_| text.clone())).collect()
+        };
+        Ok(Self { arguments: copy(arguments)?, environment: copy(environment)? })
+    }
+
+    /// Becomes `program`. Returns only when that fails.
+    pub fn execute(&self, program: &std::ffi::CStr) -> io::Error {
+        let pointers = |texts: &[CString]| -> Vec<*const libc::c_char> {
+            texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+        };
+        let (arguments, environment) = (pointers(&self.arguments), pointers(&self.environment));
+        // SAFETY: all strings and both arrays are live, and the arrays end in null.
+        unsafe { libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+        io::Error::last_os_error()
+    }
+}
+
+/// Marks every descriptor from `first` on to be closed at exec (close_range(2), Linux 5.11).
+///
+/// # Errors
+/// `EINVAL` from an older kernel.
+pub fn close_on_exec_from(first: u32) -> io::Result<()> {
+    const CLOSE_RANGE_CLOEXEC: u32 = 4;
+    // SAFETY: plain numbers; nothing is closed before exec.
+    check_long(unsafe {
+        libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC)
+    })
+}
+
+/// Closes every descriptor from `first` on: for a process that keeps none of its own.
+///
+/// # Safety
+/// Nothing in this process may use a descriptor of that range afterwards, or close it again.
+pub unsafe fn close_from(first: u32) {
+    // SAFETY: the caller gives all of them up.
+    unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
+}
+
+/// Ends this process at once, without running anything that was registered for its end.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: never returns, touches no memory.
+    unsafe { libc::_exit(code) }
+}
+
+/// Names this process (prctl(2), `PR_SET_NAME`), at most 15 bytes.
+pub fn set_name(name: &std::ffi::CStr) {
+    // SAFETY: the string is live; the kernel copies it.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+}
+
+/// Whether others may look into this process (`PR_SET_DUMPABLE`): its memory, its descriptors and the
+/// file it runs.
+pub fn set_dumpable(yes: bool) {
+    // SAFETY: plain numbers.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, libc::c_ulong::from(yes)) };
+}
+
+/// Blocks all signals and waits for them one by one: for an init that forwards and reaps.
+pub struct AllSignals(libc::sigset_t);
+
+impl AllSignals {
+    /// Blocks every signal that can be blocked.
+    pub fn block() -> Self {
+        let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: sigfillset initialises the set.
+        unsafe {
+            libc::sigfillset(set.as_mut_ptr());
+            libc::sigprocmask(libc::SIG_SETMASK, set.as_ptr(), std::ptr::null_mut());
+            Self(set.assume_init())
+        }
+    }
+
+    /// The number of the next signal.
+    pub fn wait(&self) -> i32 {
+        // SAFETY: the set is live, no details are asked for.
+        unsafe { libc::sigwaitinfo(&raw const self.0, std::ptr::null_mut()) }
+    }
+}
+
+/// Signals a process by its id, for one that is our own child and therefore cannot be mistaken.
+pub fn signal_child(pid: i32, signal: i32) {
+    // SAFETY: plain numbers.
+    unsafe { libc::kill(pid, signal) };
+}
+
+/// Collects one ended child: its id and its wait status (wait(2)). `None` when none has ended.
+pub fn collect_child() -> Option<(i32, i32)> {
+    let mut status = 0;
+    // SAFETY: the status is live.
+    let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+    (pid > 0).then_some((pid, status))
+}
+
+/// The exit code a shell would show for a wait status: 0-255, or 128+n for a signal.
+pub fn exit_code(status: i32) -> i32 {
+    if libc::WIFSIGNALED(status) { 128 + libc::WTERMSIG(status) } else { libc::WEXITSTATUS(status) }
+}
+
+fn check(result: i32) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+fn check_long(result: libc::c_long) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
