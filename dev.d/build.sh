@@ -20,6 +20,7 @@ build_all() {
   mkdir -p "$ROOT/target"
   # Replaced by a rename: the old one may be running.
   cp "$TARGET/$triple/release/tug" "$PRODUCT.new" && mv "$PRODUCT.new" "$PRODUCT"
+  cp "$DEVTOOL" "$ROOT/target/tug-dev.new" && mv "$ROOT/target/tug-dev.new" "$ROOT/target/tug-dev"
   is_static "$PRODUCT" || die "$PRODUCT is not a static binary"
   say "target/tug: $(stat -c %s "$PRODUCT") bytes, $(file -b "$PRODUCT" | cut -d, -f1-4)"
 }

@@ -17,6 +17,7 @@ pub mod fixture;
 pub mod layer;
 pub mod layout;
 pub mod leaks;
+pub mod machine;
 pub mod output;
 pub mod process;
 pub mod push;

@@ -39,7 +39,7 @@ impl Registry {
         }
         let dir = tempfile::tempdir()?;
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-        let process = spawn(dir.path(), &address, false)?;
+        let process = spawn(dir.path(), &configuration(dir.path(), &address, false))?;
         let registry = Self { address, process, dir };
         registry.wait(200)?;
         Ok(Some(registry))
@@ -52,8 +52,43 @@ impl Registry {
     pub fn require_login(&mut self) -> io::Result<()> {
         self.process.kill()?;
         self.process.wait()?;
-        self.process = spawn(self.dir.path(), &self.address, true)?;
+        let text = configuration(self.dir.path(), &self.address, true);
+        self.process = spawn(self.dir.path(), &text)?;
         self.wait(401)
+    }
+
+    /// From now on it speaks HTTPS only, to any address of this machine, with a certificate of its
+    /// own making for `host`, an IP address. Returns the certificate's file and its new address.
+    ///
+    /// # Errors
+    /// openssl fails, or it does not come up again within ten seconds.
+    pub fn require_tls(&mut self, host: &str) -> io::Result<(PathBuf, String)> {
+        let (key, certificate) = (self.dir.path().join("key"), self.dir.path().join("certificate"));
+        let made = Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj"])
+            .args([&format!("/CN={host}"), "-addext", &format!("subjectAltName=IP:{host}")])
+            .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+            .arg("-keyout")
+            .arg(&key)
+            .arg("-out")
+            .arg(&certificate)
+            .output()?;
+        if !made.status.success() {
+            return Err(io::Error::other(String::from_utf8_lossy(&made.stderr).into_owned()));
+        }
+        self.process.kill()?;
+        self.process.wait()?;
+        let port = self.address.rsplit_once(':').map_or("", |(_, port)| port).to_owned();
+        let mut text = configuration(self.dir.path(), &format!("0.0.0.0:{port}"), false);
+        text += &format!(
+            "  tls:\n    certificate: {}\n    key: {}\n",
+            certificate.display(),
+            key.display()
+        );
+        self.process = spawn(self.dir.path(), &text)?;
+        // A plain request is answered with this over plain HTTP.
+        self.wait(400)?;
+        Ok((certificate, format!("{host}:{port}")))
     }
 
     fn wait(&self, wanted: u16) -> io::Result<()> {
@@ -82,9 +117,9 @@ impl Drop for Registry {
     }
 }
 
-fn spawn(dir: &Path, address: &str, login: bool) -> io::Result<Child> {
+fn spawn(dir: &Path, configuration: &str) -> io::Result<Child> {
     let config = dir.join("config.yml");
-    std::fs::write(&config, configuration(dir, address, login))?;
+    std::fs::write(&config, configuration)?;
     std::fs::write(dir.join("htpasswd"), HTPASSWD)?;
     let log = std::fs::File::create(dir.join("log"))?;
     let mut command = Command::new(program().ok_or(io::ErrorKind::NotFound)?);

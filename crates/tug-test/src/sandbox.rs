@@ -4,6 +4,8 @@
 //! Dropping a [`Sandbox`] resets it with tug's own command and then looks from outside whether
 //! anything is left: processes, mounts, links, nftables, cgroups, files. What is left fails the test.
 
+use crate::layer::LayerTar;
+use crate::layout::{Compression, Family, Layout, Manifest};
 use crate::leaks::{Leaks, Network};
 use crate::output::Output;
 use crate::process::{self, Running};
@@ -11,6 +13,8 @@ use crate::terminal::Terminal;
 use crate::wait::until_some;
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -165,6 +169,60 @@ impl Sandbox {
         self.tug(&["load", "-q", "-i", &archive.to_string_lossy()]).ok();
     }
 
+    /// Loads an image made of busybox and one more layer. `config` is its configuration (`Cmd`, …).
+    pub fn image(
+        &self,
+        name: &str,
+        config: &Value,
+        fill: impl FnOnce(&mut LayerTar<&mut dyn Write>) -> io::Result<()>,
+    ) {
+        let archive = self.dir.path().join(format!("image-{}.tar", crate::unique()));
+        let made = (|| {
+            let dir = tempfile::tempdir()?;
+            let (layout, base) = busybox_in(dir.path())?;
+            let mut layers = layout.layers_of(&base)?;
+            layers.push(layout.layer(Compression::Gzip, fill)?);
+            let image = layout.image(Family::Oci, config, &layers)?;
+            layout.oci_archive(File::create(&archive)?, &[(&image, name)])
+        })();
+        assert!(made.is_ok(), "fixture image {name}: {made:?}");
+        self.tug(&["load", "-q", "-i", &archive.to_string_lossy()]).ok();
+    }
+
+    /// `tug run --rm FLAGS busybox COMMAND`.
+    pub fn run(&self, flags: &[&str], command: &[&str]) -> Output {
+        self.tug(&[&["run", "--rm"], flags, &["busybox"], command].concat())
+    }
+
+    /// `tug run --rm FLAGS busybox sh -c SCRIPT`.
+    pub fn sh(&self, flags: &[&str], script: &str) -> Output {
+        self.run(flags, &["sh", "-c", script])
+    }
+
+    /// `tug run -d FLAGS busybox COMMAND`; the full id.
+    pub fn detached(&self, flags: &[&str], command: &[&str]) -> String {
+        let run = self.tug(&[&["run", "-d"], flags, &["busybox"], command].concat());
+        let id = run.ok().to_owned();
+        let hex = id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        assert!(id.len() == 64 && hex, "run -d prints the full id and nothing else: {run}");
+        id
+    }
+
+    /// Waits until the log of a container holds `text`.
+    pub fn wait_for_log(&self, name: &str, text: &str) {
+        until_some(&format!("{text:?} in the log of {name}"), || {
+            let logs = self.tug(&["logs", name]);
+            (logs.stdout.contains(text) || logs.stderr.contains(text)).then_some(())
+        });
+    }
+
+    /// Waits until a container has the status.
+    pub fn wait_for_status(&self, name: &str, status: &str) {
+        until_some(&format!("{name} to be {status}"), || {
+            (self.status(name) == status).then_some(())
+        });
+    }
+
     /// `tug inspect` of one object.
     pub fn inspect(&self, name: &str) -> Value {
         let json = self.tug(&["inspect", name]);
@@ -255,6 +313,30 @@ pub fn binary() -> PathBuf {
         .map_or_else(|| project().join("target/tug"), PathBuf::from);
     assert!(binary.exists(), "{} is missing: ./dev build makes it", binary.display());
     binary
+}
+
+/// `./dev`'s own static tool, which tests also run inside of containers.
+pub fn devtool() -> PathBuf {
+    let tool = binary().with_file_name("tug-dev");
+    assert!(tool.exists(), "{} is missing: ./dev build makes it", tool.display());
+    tool
+}
+
+/// A layout in `dir` that holds busybox.
+///
+/// # Errors
+/// The base images are missing, or writing failed.
+pub fn busybox_in(dir: &Path) -> io::Result<(Layout, Manifest)> {
+    let base = Layout::create(&cache().join("images/oci"))?;
+    let image = base.find("busybox:latest")?;
+    let layout = Layout::create(dir)?;
+    for digest in [&image.digest, &image.config] {
+        std::fs::copy(base.blob(digest), layout.blob(digest))?;
+    }
+    for layer in base.layers_of(&image)? {
+        std::fs::copy(base.blob(&layer.digest), layout.blob(&layer.digest))?;
+    }
+    Ok((layout, image))
 }
 
 /// Where `./dev images` leaves the base images.

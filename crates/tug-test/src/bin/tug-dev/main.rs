@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool")]
 
 mod images;
+mod inside;
 
 use std::io;
 use std::process::ExitCode;
@@ -9,7 +10,8 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: tug-dev image LAYOUT busybox PROGRAM
        tug-dev image LAYOUT debian TREE
        tug-dev image LAYOUT nginx UPPER
-       tug-dev push LAYOUT ADDRESS NAME:TAG…";
+       tug-dev push LAYOUT ADDRESS NAME:TAG…
+       tug-dev udp-echo PORT | forbidden";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -27,6 +29,11 @@ fn run(arguments: &[&str]) -> io::Result<()> {
     match arguments {
         ["image", layout, name, source] => images::make(layout, name, source),
         ["push", layout, address, names @ ..] => images::push(layout, address, names),
+        ["udp-echo", port] => inside::udp_echo(port),
+        ["forbidden"] => {
+            inside::forbidden();
+            Ok(())
+        }
         _ => Err(io::Error::new(io::ErrorKind::InvalidInput, USAGE)),
     }
 }
