@@ -97,3 +97,48 @@ fn layers_of_every_compression_arrive_byte_for_byte() {
         assert!(bytes == std::fs::read(fixture.layout.blob(&layer.digest.to_string())).unwrap());
     }
 }
+
+/// An address of this machine that is not loopback, if it has one. Sends nothing.
+fn own_address() -> Option<String> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    Some(socket.local_addr().ok()?.ip().to_string())
+}
+
+#[test]
+fn https_is_verified_except_on_this_very_machine() {
+    let Some(mut registry) = Registry::start().unwrap() else { return };
+    let Some(host) = own_address() else {
+        eprintln!("SKIPPED: this machine has no address but loopback");
+        return;
+    };
+    let fixture = Fixture::new();
+    push(registry.address(), &fixture.layout, &fixture.image, "app", "latest").unwrap();
+    let loopback = registry.address().to_owned();
+    let (certificate, address) = registry.require_tls(&host).unwrap();
+
+    let app = reference(&address, "app");
+    let error = resolve(settings(), &app).map(|_| ()).unwrap_err();
+    let failure = error.failure();
+    assert_eq!(
+        failure.message.replace(&address, "HOST"),
+        "get manifest latest of app from HOST: cannot connect: https://HOST: invalid peer \
+         certificate: UnknownIssuer"
+    );
+    assert!(failure.hint.unwrap().contains("SSL_CERT_FILE"));
+
+    let trusting = tug_registry::Settings { ca_file: Some(certificate), ..settings() };
+    let (client, resolved) = resolve(trusting.clone(), &app).unwrap();
+    let (bytes, _) = read_layer(&client, &resolved).unwrap();
+    assert!(bytes == fixture.layer_bytes());
+
+    let (client, resolved) = resolve(settings(), &reference(&loopback, "app")).unwrap();
+    read_layer(&client, &resolved).unwrap();
+
+    let missing = tug_registry::Settings { ca_file: Some("/nonexistent".into()), ..settings() };
+    let error = resolve(missing, &app).map(|_| ()).unwrap_err();
+    assert_eq!(
+        error.failure().message,
+        "read CA certificates from /nonexistent: No such file or directory (os error 2)"
+    );
+}

@@ -1,0 +1,89 @@
+//! `import`: a root filesystem's tar becomes an image of one layer.
+
+use super::changes::{self, Changed};
+use super::error::ImageError;
+use super::intake::{Intake, Whole};
+use crate::{Engine, Error};
+use serde_json::{Value, json};
+use std::io::Read;
+use tug_registry::Platform;
+use tug_store::LayerEntry;
+use tug_types::{Digest, ImageReference};
+
+/// How to import.
+#[derive(Clone, Debug, Default)]
+pub struct ImportOptions {
+    /// The new image's name; it stays unnamed without one.
+    pub reference: Option<ImageReference>,
+    /// `-c`: Dockerfile instructions.
+    pub changes: Vec<String>,
+    /// `-m`; `None` is `Imported from -`.
+    pub message: Option<String>,
+    /// `--platform`: what the files are for; `None` is this machine.
+    pub platform: Option<String>,
+}
+
+impl Engine {
+    /// Makes an image of a tar, plain or compressed. Returns its id.
+    ///
+    /// # Errors
+    /// When a change makes no sense, the tar is damaged or refused, or cannot be stored. Nothing
+    /// stays then.
+    pub fn import(&self, input: impl Read + Send, options: ImportOptions) -> Result<Digest, Error> {
+        let changed = changes::parse(&options.changes)?;
+        let platform = self.platform(options.platform.as_deref())?;
+        let mut intake = Intake::begin(self)?;
+        let layer = self
+            .store
+            .layers()
+            .unpack(intake.claim()?.lease(), input, None)
+            .map_err(|error| Error::Store(error.into()))?;
+        intake.claim()?.remember(layer.diff_id);
+        let created = crate::time::rfc3339(crate::time::now());
+        let config = configuration(
+            &platform.unwrap_or_else(Platform::host),
+            &created,
+            options.message.as_deref().unwrap_or("Imported from -"),
+            &changed,
+            &layer.diff_id.0,
+        );
+        let config = serde_json::to_vec(&config).map_err(|source| ImageError::Write { source })?;
+        let layers =
+            [LayerEntry { diff_id: layer.diff_id, size: layer.size, blob: None, media_type: None }];
+        let whole = Whole {
+            config: &config,
+            manifest: None,
+            created: Some(&created),
+            layers: &layers,
+            tags: options.reference.as_slice(),
+            digests: &[],
+        };
+        let id = intake.put_blobs(&whole)?;
+        intake.sync()?;
+        intake.record(id, &whole)?;
+        intake.finish()?;
+        Ok(id)
+    }
+}
+
+fn configuration(
+    platform: &Platform,
+    created: &str,
+    message: &str,
+    changed: &Changed,
+    layer: &Digest,
+) -> Value {
+    let mut config = json!({
+        "architecture": platform.architecture,
+        "comment": message,
+        "config": changed.to_json(),
+        "created": created,
+        "history": [{"created": created, "comment": message}],
+        "os": platform.os,
+        "rootfs": {"type": "layers", "diff_ids": [layer]},
+    });
+    if !platform.variant.is_empty() {
+        config["variant"] = json!(platform.variant);
+    }
+    config
+}

@@ -1,0 +1,151 @@
+//! What every way in shares: the lease that protects layers until an image names them, the
+//! recording of the image, and the undo of everything when it does not come to that.
+
+use crate::time::seconds_of;
+use crate::{Engine, Error};
+use std::sync::{Mutex, PoisonError};
+use tug_store::{LayerEntry, Lease, NewImage, Store};
+use tug_types::{DiffId, Digest, ImageReference};
+
+/// An image coming in. Dropped before [`Intake::finish`], it leaves nothing of what it brought.
+pub(super) struct Intake<'a> {
+    store: &'a Store,
+    /// Given back before anything is collected.
+    claim: Option<Claim>,
+    /// Blobs it wrote, each with the image it belongs to.
+    blobs: Vec<(Digest, Digest)>,
+}
+
+/// What threads that unpack share.
+pub(super) struct Claim {
+    lease: Lease,
+    /// Layers unpacked or relied on: collected should no image name them in the end.
+    layers: Mutex<Vec<DiffId>>,
+}
+
+impl Claim {
+    /// The lease.
+    pub(super) fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    /// Keeps a layer from being collected meanwhile. Before asking whether it is there.
+    pub(super) fn protect(&self, layer: DiffId) -> Result<(), Error> {
+        self.lease.protect(&layer).map_err(tug_store::Error::from)?;
+        self.remember(layer);
+        Ok(())
+    }
+
+    /// Remembers a layer that was unpacked, and is protected since.
+    pub(super) fn remember(&self, layer: DiffId) {
+        self.layers.lock().unwrap_or_else(PoisonError::into_inner).push(layer);
+    }
+}
+
+/// All of an image but its layers' content.
+pub(super) struct Whole<'a> {
+    /// The config's own bytes.
+    pub(super) config: &'a [u8],
+    /// The manifest's own bytes, when there is one.
+    pub(super) manifest: Option<&'a [u8]>,
+    /// RFC 3339, from the config.
+    pub(super) created: Option<&'a str>,
+    /// Base first.
+    pub(super) layers: &'a [LayerEntry],
+    /// Tags that point at it from now on.
+    pub(super) tags: &'a [ImageReference],
+    /// Names by digest.
+    pub(super) digests: &'a [ImageReference],
+}
+
+/// SHA-256 of some bytes.
+pub(super) fn digest_of(bytes: &[u8]) -> Digest {
+    use sha2::Digest as _;
+    Digest::from_sha256(sha2::Sha256::digest(bytes).into())
+}
+
+impl<'a> Intake<'a> {
+    /// Takes a lease. Clears away on the occasion what killed commands left half-done.
+    pub(super) fn begin(engine: &'a Engine) -> Result<Self, Error> {
+        let store = &engine.store;
+        let lease = Lease::create(store.root()).map_err(tug_store::Error::from)?;
+        // Somebody else's litter must not keep this image out; the next command tries again.
+        let _ = tug_store::sweep_dead(store.root());
+        let claim = Claim { lease, layers: Mutex::new(Vec::new()) };
+        Ok(Self { store, claim: Some(claim), blobs: Vec::new() })
+    }
+
+    /// What this intake has laid claim to.
+    pub(super) fn claim(&self) -> Result<&Claim, Error> {
+        self.claim.as_ref().ok_or(Error::System {
+            what: "use a lease that was given back",
+            source: std::io::Error::from(std::io::ErrorKind::InvalidInput),
+        })
+    }
+
+    /// Makes the layers durable; before the first [`Intake::record`].
+    pub(super) fn sync(&self) -> Result<(), Error> {
+        Ok(self.store.layers().sync().map_err(tug_store::Error::from)?)
+    }
+
+    /// Writes config and manifest; before [`Intake::sync`]. Returns the image's id.
+    pub(super) fn put_blobs(&mut self, whole: &Whole<'_>) -> Result<Digest, Error> {
+        let blobs = self.store.blobs();
+        let id = blobs.put(self.claim()?.lease(), whole.config).map_err(tug_store::Error::from)?;
+        self.blobs.push((id, id));
+        if let Some(manifest) = whole.manifest
+            && !self.is_known(&id)?
+        {
+            let digest =
+                blobs.put(self.claim()?.lease(), manifest).map_err(tug_store::Error::from)?;
+            self.blobs.push((digest, id));
+        }
+        Ok(id)
+    }
+
+    /// The one transaction that makes it an image.
+    pub(super) fn record(&self, id: Digest, whole: &Whole<'_>) -> Result<bool, Error> {
+        let manifest = self.blobs.iter().find(|(blob, image)| *image == id && *blob != id);
+        Ok(self.store.put_image(&NewImage {
+            id,
+            config: whole.config,
+            manifest_digest: manifest.map(|(digest, _)| *digest),
+            created: whole.created.map_or(0, seconds_of),
+            layers: whole.layers,
+            tags: whole.tags,
+            digests: whole.digests,
+        })?)
+    }
+
+    /// Gives the lease back. What it brought and no image names is collected.
+    pub(super) fn finish(mut self) -> Result<(), Error> {
+        self.settle()
+    }
+
+    fn is_known(&self, id: &Digest) -> Result<bool, Error> {
+        Ok(!self.store.images_by_prefix(&id.hex())?.is_empty())
+    }
+
+    fn settle(&mut self) -> Result<(), Error> {
+        let Some(Claim { lease, layers }) = self.claim.take() else { return Ok(()) };
+        drop(lease);
+        let layers = layers.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for layer in self.store.unreferenced_layers(&layers)? {
+            self.store.layers().remove(&layer).map_err(tug_store::Error::from)?;
+        }
+        for (blob, image) in std::mem::take(&mut self.blobs) {
+            if !self.is_known(&image)? {
+                self.store.blobs().remove(&blob).map_err(tug_store::Error::from)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Intake<'_> {
+    fn drop(&mut self) {
+        // Best effort: the failure that led here is the one to report, and the next collection
+        // finds what this leaves.
+        let _ = self.settle();
+    }
+}

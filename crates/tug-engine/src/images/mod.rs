@@ -1,0 +1,35 @@
+//! How images get in: from a registry, from an archive, from a bare root filesystem.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `pull` | a reference into an image, with the registry |
+//! | `fetch` | a pull's layers, several at once |
+//! | `load` | `docker save` archives and OCI layouts into images |
+//! | `docker_archive`, `oci_layout`, `legacy_archive` | the three tables of contents such archives have |
+//! | `archive`, `members` | the members of such an archive, taken as they stream by |
+//! | `import` | a root filesystem into an image of one layer |
+//! | `changes` | Dockerfile instructions given on the command line |
+//! | `intake` | what all of them share: the lease, the recording, the undo |
+//! | `error` | what can be wrong with an archive or a change |
+//!
+//! Every way in follows the same order: layers under a lease, then manifest and config, then one
+//! sync, then one transaction per image. Whatever fails before that transaction leaves nothing.
+
+mod archive;
+mod changes;
+mod docker_archive;
+mod error;
+mod fetch;
+mod import;
+mod intake;
+mod legacy_archive;
+mod load;
+mod members;
+mod oci_layout;
+mod pull;
+#[cfg(test)]
+mod tests;
+
+pub use import::ImportOptions;
+pub use load::{LoadOptions, Loaded};
+pub use pull::{PullOptions, Pulled};

@@ -1,0 +1,188 @@
+//! `pull`: resolve, lease, layers side by side, then manifest and config, one sync, one
+//! transaction. Killed at any moment, the image is either all there or not there.
+
+use super::error::ImageError;
+use super::fetch;
+use super::intake::{Intake, Whole};
+use crate::image_config::ImageConfig;
+use crate::view::{LayerState, Progress, PullEvent};
+use crate::{Engine, Error};
+use std::sync::Arc;
+use tug_registry::{Client, Platform, Resolved};
+use tug_store::{ImageRow, LayerEntry};
+use tug_types::{Digest, Explain, ImageReference};
+
+/// How to pull.
+#[derive(Clone, Debug, Default)]
+pub struct PullOptions {
+    /// `--platform`; `None` is the default platform of the settings, then this machine's.
+    pub platform: Option<String>,
+}
+
+/// What a pull brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pulled {
+    /// The image.
+    pub id: Digest,
+    /// What the reference names in its registry: an index or a manifest.
+    pub digest: Digest,
+    /// False: all of it was here and named so already.
+    pub newer: bool,
+}
+
+impl Engine {
+    /// Brings an image from its registry, or from a mirror of it.
+    ///
+    /// # Errors
+    /// What the registries answered, what is wrong with the image, or why it cannot be stored.
+    /// Nothing of it stays then.
+    pub fn pull(
+        &self,
+        reference: &ImageReference,
+        options: PullOptions,
+        progress: Arc<dyn Progress>,
+    ) -> Result<Pulled, Error> {
+        self.pull_with(reference, &options, progress, self.registry_settings())
+    }
+
+    /// The same with a patience of the caller's choice.
+    pub(super) fn pull_with(
+        &self,
+        reference: &ImageReference,
+        options: &PullOptions,
+        progress: Arc<dyn Progress>,
+        settings: tug_registry::Settings,
+    ) -> Result<Pulled, Error> {
+        let platform = self.platform(options.platform.as_deref())?;
+        let client = Client::new(settings).map_err(failed)?;
+        progress.event(PullEvent::Resolving { reference: reference.clone() });
+        let local = self.local_copy(reference, platform.as_ref())?;
+        let pulled = match self.unchanged(&client, reference, local.as_ref())? {
+            Some(pulled) => pulled,
+            None => self.bring(&client, reference, platform.as_ref(), local.as_ref(), &progress)?,
+        };
+        progress.event(PullEvent::Done {
+            digest: pulled.digest,
+            newer: pulled.newer,
+            reference: reference.clone(),
+        });
+        Ok(pulled)
+    }
+
+    /// `--platform`, or what stands for it.
+    pub(super) fn platform(&self, wanted: Option<&str>) -> Result<Option<Platform>, Error> {
+        let text = wanted.or(self.settings.default_platform.as_deref());
+        let parsed = text.filter(|text| !text.is_empty()).map(Platform::parse).transpose();
+        Ok(parsed.map_err(|source| ImageError::Platform { source })?)
+    }
+
+    pub(super) fn registry_settings(&self) -> tug_registry::Settings {
+        tug_registry::Settings {
+            mirrors: self.settings.mirrors.clone(),
+            docker_config_dir: self.settings.docker_config_dir.clone(),
+            ..tug_registry::Settings::default()
+        }
+    }
+
+    /// The image of that name that is here, if it is whole and runs on the platform.
+    fn local_copy(
+        &self,
+        reference: &ImageReference,
+        platform: Option<&Platform>,
+    ) -> Result<Option<ImageRow>, Error> {
+        let Some(row) = self.store.image_by_reference(reference)? else { return Ok(None) };
+        let host = Platform::host();
+        let head: tug_registry::ConfigHead =
+            serde_json::from_slice(&row.config).unwrap_or_default();
+        let layers = self.store.layers();
+        let whole = head.rootfs.diff_ids.iter().all(|layer| layers.contains(layer));
+        let runs = platform.unwrap_or(&host).rank(&head.platform()).is_some();
+        Ok(Some(row).filter(|_| whole && runs))
+    }
+
+    /// Whether the registry still has under that name what is here. Asked with a request that does
+    /// not count against a registry's pull quota; a digest needs no asking.
+    fn unchanged(
+        &self,
+        client: &Client,
+        reference: &ImageReference,
+        local: Option<&ImageRow>,
+    ) -> Result<Option<Pulled>, Error> {
+        let Some(local) = local else { return Ok(None) };
+        let digest = match reference.digest() {
+            Some(digest) => Some(*digest),
+            None => match client.digest_of(reference) {
+                Ok(digest) => digest,
+                Err(error @ tug_registry::Error::Unreachable { .. }) => return Err(failed(error)),
+                // An answer to HEAD has no body: the full question tells what is wrong.
+                Err(_) => None,
+            },
+        };
+        let Some(digest) = digest else { return Ok(None) };
+        let named = reference.with_digest(digest);
+        let same = local.digests.contains(&named);
+        Ok(same.then_some(Pulled { id: local.id, digest, newer: false }))
+    }
+
+    fn bring(
+        &self,
+        client: &Client,
+        reference: &ImageReference,
+        platform: Option<&Platform>,
+        local: Option<&ImageRow>,
+        progress: &Arc<dyn Progress>,
+    ) -> Result<Pulled, Error> {
+        let tag = reference.tag().unwrap_or("latest").to_owned();
+        let retrying = |attempt, wait: std::time::Duration| {
+            let state = LayerState::Retrying(attempt, wait.as_secs());
+            progress.event(PullEvent::Layer { layer: tag.clone(), state });
+        };
+        let resolved = client.resolve(reference, platform, &retrying).map_err(failed)?;
+        let mut intake = Intake::begin(self)?;
+        let layers = fetch::layers(&fetch::Fetch {
+            store: self.store.layers(),
+            claim: intake.claim()?,
+            client,
+            resolved: &resolved,
+            reference,
+            progress,
+        })?;
+        let id = self.keep(&mut intake, reference, &resolved, &layers)?;
+        intake.finish()?;
+        let digest = resolved.digest;
+        let known = local.is_some_and(|local| {
+            local.id == id && local.digests.contains(&reference.with_digest(digest))
+        });
+        Ok(Pulled { id, digest, newer: !known })
+    }
+
+    fn keep(
+        &self,
+        intake: &mut Intake<'_>,
+        reference: &ImageReference,
+        resolved: &Resolved,
+        layers: &[LayerEntry],
+    ) -> Result<Digest, Error> {
+        let config: ImageConfig = serde_json::from_slice(&resolved.config_bytes)
+            .map_err(|source| ImageError::Json { name: "image configuration".into(), source })?;
+        // `name:tag@digest` names the digest; Docker keeps no tag for it either.
+        let tag = reference.digest().is_none().then(|| reference.clone());
+        let whole = Whole {
+            config: &resolved.config_bytes,
+            manifest: Some(&resolved.manifest_bytes),
+            created: config.created.as_deref(),
+            layers,
+            tags: tag.as_slice(),
+            digests: &[reference.with_digest(resolved.digest)],
+        };
+        let id = intake.put_blobs(&whole)?;
+        intake.sync()?;
+        intake.record(id, &whole)?;
+        Ok(id)
+    }
+}
+
+/// A registry's failure, with its own words.
+pub(super) fn failed(error: tug_registry::Error) -> Error {
+    Error::Failed(error.failure())
+}
