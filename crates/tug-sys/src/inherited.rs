@@ -28,8 +28,8 @@ pub fn take<const N: usize>(first: i32) -> io::Result<[OwnedFd; N]> {
         rustix::io::fcntl_setfd(borrowed, flags | rustix::io::FdFlags::CLOEXEC)?;
     }
     // SAFETY: nothing in this process, which has only begun, owns a descriptor above. The answer does
-    // not matter: it fails on no kernel this runs on.
-    let _ = unsafe { libc::close_range((first + N as i32) as u32, u32::MAX, 0) };
+    // not matter: it fails on no kernel this runs on. musl has no wrapper for it.
+    let _ = unsafe { libc::syscall(libc::SYS_close_range, (first + N as i32) as u32, u32::MAX, 0) };
     // SAFETY: all are open, as just seen, and nobody else owns them: the process has only begun,
     // its starter chose these numbers for it, and they are handed out once.
     Ok(numbers.map(|number| unsafe { OwnedFd::from_raw_fd(number) }))
