@@ -228,3 +228,77 @@ impl Drop for BlobWriter {
         let _ = fs::remove_file(&self.path);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fixture {
+        blobs: Blobs,
+        lease: Lease,
+        _temp: tempfile::TempDir,
+    }
+
+    fn fixture() -> Fixture {
+        let temp = tempfile::tempdir().unwrap();
+        let lease = Lease::create(temp.path()).unwrap();
+        Fixture { blobs: Blobs::new(temp.path()), lease, _temp: temp }
+    }
+
+    fn half_done(lease: &Lease) -> usize {
+        lease::entries(lease.dir()).unwrap().len() - 2
+    }
+
+    #[test]
+    fn what_is_put_is_read() {
+        let Fixture { blobs, lease, _temp } = fixture();
+        let digest = blobs.put(&lease, b"hello").unwrap();
+        assert_eq!(digest.hex()[..8], *"2cf24dba");
+        assert_eq!(blobs.put(&lease, b"hello").unwrap(), digest);
+        assert!(blobs.contains(&digest));
+        assert_eq!(blobs.read(&digest).unwrap(), b"hello");
+        assert_eq!(blobs.list().unwrap(), [digest]);
+        blobs.remove(&digest).unwrap();
+        blobs.remove(&digest).unwrap();
+        assert!(!blobs.contains(&digest));
+        assert!(matches!(blobs.read(&digest), Err(BlobError::NotFound { .. })));
+        assert_eq!(half_done(&lease), 0);
+    }
+
+    #[test]
+    fn a_wrong_digest_leaves_nothing() {
+        let Fixture { blobs, lease, _temp } = fixture();
+        let expected = Digest::from_sha256([1; 32]);
+        let mut writer = blobs.writer(&lease).unwrap();
+        writer.write_all(b"hello").unwrap();
+        let error = writer.finish(Some(expected)).unwrap_err();
+        assert!(matches!(error, BlobError::WrongDigest { expected: e, .. } if e == expected));
+        drop(blobs.writer(&lease).unwrap());
+        assert_eq!(half_done(&lease), 0);
+        assert_eq!(blobs.list().unwrap(), []);
+    }
+
+    #[test]
+    fn damage_is_noticed_and_mended() {
+        let Fixture { blobs, lease, _temp } = fixture();
+        let digest = blobs.put(&lease, b"hello").unwrap();
+        for damage in [&b"hell"[..], b"hallo", b""] {
+            fs::write(blobs.path(&digest), damage).unwrap();
+            let error = blobs.read(&digest).unwrap_err();
+            assert!(matches!(error, BlobError::Damaged { .. }), "{error}");
+            blobs.put(&lease, b"hello").unwrap();
+            assert_eq!(blobs.read(&digest).unwrap(), b"hello");
+        }
+    }
+
+    #[test]
+    fn large_blobs_are_not_read_into_memory() {
+        let Fixture { blobs, lease, _temp } = fixture();
+        let mut writer = blobs.writer(&lease).unwrap();
+        io::copy(&mut io::repeat(b'x').take(READ_LIMIT + 1), &mut writer).unwrap();
+        assert_eq!(writer.size(), READ_LIMIT + 1);
+        let digest = writer.finish(None).unwrap();
+        assert!(matches!(blobs.read(&digest), Err(BlobError::TooLarge { .. })));
+        assert_eq!(blobs.open(&digest).unwrap().metadata().unwrap().len(), READ_LIMIT + 1);
+    }
+}

@@ -274,3 +274,72 @@ pub(crate) fn random_name() -> Result<String, LeaseError> {
         .map_err(|error| LeaseError::Random { source: error.into() })?;
     Ok(format!("{:016x}", u64::from_ne_bytes(bytes)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layer(byte: u8) -> DiffId {
+        DiffId(Digest::from_sha256([byte; 32]))
+    }
+
+    #[test]
+    fn only_the_living_protect() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = temp.path();
+        assert!(live_protected(root).unwrap().is_empty());
+        let alive = Lease::create(root).unwrap();
+        alive.protect(&layer(1)).unwrap();
+        alive.protect(&layer(1)).unwrap();
+        // Killed: everything is there, but nobody holds the lock.
+        let dead = Lease::create(root).unwrap();
+        dead.protect(&layer(2)).unwrap();
+        fs::write(dead.dir().join("half-done"), "x").unwrap();
+        let remains = dead.dir().to_owned();
+        let kept = root.join("kept");
+        fs::rename(&remains, &kept).unwrap();
+        drop(dead);
+        fs::rename(&kept, &remains).unwrap();
+        fs::create_dir(root.join("tmp/trash-1")).unwrap();
+
+        assert_eq!(live_protected(root).unwrap(), HashSet::from([layer(1)]));
+        sweep_dead(root).unwrap();
+        assert!(!remains.exists());
+        assert!(!root.join("tmp/trash-1").exists());
+        assert!(alive.dir().join("protect").exists());
+        drop(alive);
+        assert!(live_protected(root).unwrap().is_empty());
+        assert_eq!(entries(&root.join("tmp")).unwrap(), [root.join("tmp/.sweep")]);
+    }
+
+    #[test]
+    fn a_new_lease_is_never_swept() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = temp.path();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !done.load(Ordering::Relaxed) {
+                        sweep_dead(root).unwrap();
+                        live_protected(root).unwrap();
+                    }
+                });
+            }
+            for _ in 0..300 {
+                let lease = Lease::create(root).unwrap();
+                lease.protect(&layer(1)).unwrap();
+                assert!(lease.dir().join("lock").exists());
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+    }
+
+    #[test]
+    fn a_full_disk_is_said_with_its_way_out() {
+        let source = io::Error::from_raw_os_error(Errno::NOSPC.raw_os_error());
+        let error = LeaseError::Directory { path: "/x".into(), source };
+        assert_eq!(error.kind(), Kind::Unavailable);
+        assert!(error.hint().unwrap().contains("prune"));
+    }
+}
