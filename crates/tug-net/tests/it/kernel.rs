@@ -91,13 +91,17 @@ pub(crate) fn route(to: Ipv4Net, gateway: Ipv4Addr) {
     change(RouteNetlinkMessage::NewRoute(route));
 }
 
-/// Takes 127.0.0.1 from the loopback link and routes it over a gateway, as an attacker does.
+/// Takes 127.0.0.1 from the loopback link, where it has it, and routes it over a gateway, as an attacker does.
 pub(crate) fn steal_loopback(gateway: Ipv4Addr) {
     std::fs::write("/proc/sys/net/ipv4/conf/all/route_localnet", "1").unwrap();
-    let mut down = LinkMessage::default();
-    down.header.index = 1;
-    down.header.change_mask = LinkFlags::Up;
-    change(RouteNetlinkMessage::NewLink(down));
+    let mut loopback = AddressMessage::default();
+    loopback.header.family = AddressFamily::Inet;
+    loopback.header.prefix_len = 8;
+    loopback.header.index = 1;
+    loopback.attributes = vec![AddressAttribute::Local(Ipv4Addr::LOCALHOST.into())];
+    if std::net::UdpSocket::bind("127.0.0.1:0").is_ok() {
+        change(RouteNetlinkMessage::DelAddress(loopback));
+    }
     route("127.0.0.1/32".parse().unwrap(), gateway);
 }
 

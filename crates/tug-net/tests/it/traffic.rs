@@ -126,7 +126,10 @@ fn the_hosts_own_loopback_is_out_of_a_containers_reach() {
         let container = Container::start(&world.config, 2);
         serve_here(LOOPBACK, 9000, "secret");
         assert_answers(LOOPBACK, 9000, "secret 127.0.0.1");
+        // Once they know each other's MAC addresses nothing but the rules is in the way.
+        serve_here(world.config.gateway, 9001, "open");
         container.namespace.run(|| {
+            assert_eq!(ask_tcp(world.config.gateway, 9001).unwrap(), "open 172.17.0.2");
             kernel::steal_loopback(world.config.gateway);
             assert_silent(LOOPBACK, 9000, ErrorKind::TimedOut);
         });

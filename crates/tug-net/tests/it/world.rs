@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 use tug_net::{BridgeConfig, Endpoint, attach, ensure_bridge, loopback_up, mac_of};
@@ -162,8 +163,9 @@ fn answer(tcp: TcpListener, udp: UdpSocket, name: &'static str) {
     });
     thread::spawn(move || {
         let mut buffer = [0; 64];
-        while let Ok((_, peer)) = udp.recv_from(&mut buffer) {
-            let _ = udp.send_to(format!("{name} {}", peer.ip()).as_bytes(), peer);
+        while let Ok((length, peer)) = udp.recv_from(&mut buffer) {
+            let question = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            let _ = udp.send_to(format!("{question}:{name} {}", peer.ip()).as_bytes(), peer);
         }
     });
 }
@@ -208,9 +210,19 @@ pub(crate) fn silence_from(socket: &UdpSocket, ip: Ipv4Addr, port: u16) -> io::E
 }
 
 fn ask_from(socket: &UdpSocket, ip: Ipv4Addr, port: u16, patience: Duration) -> io::Result<String> {
+    // Numbered: what a loaded machine delivers late must not pass for the answer to this one.
+    static QUESTIONS: AtomicU32 = AtomicU32::new(0);
+    let question = QUESTIONS.fetch_add(1, Ordering::Relaxed).to_string();
     socket.set_read_timeout(Some(patience))?;
-    socket.send_to(b"?", (ip, port))?;
+    socket.send_to(question.as_bytes(), (ip, port))?;
     let mut buffer = [0; 64];
-    let (length, _) = socket.recv_from(&mut buffer)?;
-    Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
+    loop {
+        let (length, _) = socket.recv_from(&mut buffer)?;
+        let text = String::from_utf8_lossy(&buffer[..length]);
+        if let Some((number, answer)) = text.split_once(':')
+            && number == question
+        {
+            return Ok(answer.to_owned());
+        }
+    }
 }
