@@ -1,1 +1,77 @@
-# To come.
+# ./dev demo: the main job, visibly. Stops at the first step that fails.
+
+demo_all() {
+  need_root demo
+  build_all
+  make_images
+  with_registry demo_steps
+}
+
+# demo_steps ADDRESS
+demo_steps() {
+  demo_dir=$(mktemp -d /tmp/tug-demo.XXXXXX)
+  demo_status=0
+  # In a shell of its own, so that whatever ends it, what follows cleans up.
+  (
+    set -e
+    export TUG_DATA_ROOT=$demo_dir/data TUG_EXEC_ROOT=$demo_dir/exec TUG_MIRROR=http://$1
+    cd "$demo_dir"
+    demo_script
+  ) || demo_status=$?
+  TUG_DATA_ROOT=$demo_dir/data TUG_EXEC_ROOT=$demo_dir/exec "$PRODUCT" system reset -f >/dev/null || demo_status=1
+  grep -F "$demo_dir" /proc/self/mountinfo && demo_status=1
+  grep -lsF "$demo_dir" /proc/[0-9]*/environ 2>/dev/null | grep -v "/$BASHPID/" && demo_status=1
+  rm -rf "$demo_dir"
+  [ "$demo_status" = 0 ] || die "the demonstration failed"
+  say "done; nothing is left behind"
+}
+
+# Shows a command as a person would type it, then does it.
+tug() {
+  printf '\n\033[1m$ tug' && printf ' %q' "$@" | sed "s/\\\\ / /g" && printf '\033[0m\n'
+  "$PRODUCT" "$@"
+}
+shown() { printf '\n\033[1m$ %s\033[0m\n' "$*" && "$@"; }
+
+demo_script() {
+  say "images, from a registry on loopback that stands in for docker.io"
+  tug pull busybox
+  tug pull nginx
+  tug images
+
+  say "run, attached"
+  tug run --rm busybox echo "hello from a container"
+  tug run --rm busybox sh -c 'hostname; id -u; ip -o -4 address show eth0; ls /'
+  echo typed | tug run --rm -i busybox cat
+  tug run --rm busybox sh -c 'exit 42' || echo "exit code $?"
+  say "with a terminal it would be: tug run -it --rm debian bash"
+
+  say "run, detached, with a published port"
+  tug run -d --name web -p 127.0.0.1::80 nginx
+  local address page tries
+  address=$("$PRODUCT" port web 80)
+  tug ps
+  printf '\n\033[1m$ curl http://%s/\033[0m\n' "$address"
+  for ((tries = 0; tries < 50; tries++)); do
+    page=$(curl -fsS "http://$address/" 2>/dev/null) && break
+    sleep 0.1
+  done
+  grep -F 'Welcome to nginx!' <<<"$page"
+  tug logs web
+  "$PRODUCT" logs web 2>&1 | grep -q 'GET / HTTP/1.1'
+  tug exec web nginx -v
+  tug exec web sh -c 'cat /proc/1/comm; ip -o address 2>/dev/null || hostname -i'
+  tug stop web
+  tug ps -a
+  tug rm web
+
+  say "data that outlives containers"
+  tug run --rm -v notes:/notes busybox sh -c 'date > /notes/today'
+  tug run --rm -v notes:/notes:ro busybox cat /notes/today
+  tug volume ls
+  tug volume rm notes
+
+  say "wrong uses are explained"
+  tug run --rm busybox nonesuch || echo "exit code $?"
+  tug stop nobody || echo "exit code $?"
+}

@@ -35,3 +35,15 @@ pub(crate) fn push(layout: &str, address: &str, names: &[&str]) -> io::Result<()
     }
     Ok(())
 }
+
+/// Unpacks the layers of one of our own images, which are known to be harmless, into a directory.
+pub(crate) fn unpack(layout: &str, name: &str, directory: &str) -> io::Result<()> {
+    let layout = Layout::create(Path::new(layout))?;
+    for layer in layout.layers_of(&layout.find(name)?)? {
+        let blob = std::fs::File::open(layout.blob(&layer.digest))?;
+        let mut tar = tar::Archive::new(flate2::read::GzDecoder::new(blob));
+        tar.set_preserve_permissions(true);
+        tar.unpack(directory)?;
+    }
+    Ok(())
+}

@@ -1,6 +1,12 @@
 //! The part of `./dev` that is easier said in Rust than in a shell script.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a command line tool that measures programs"
+)]
 
+mod bench;
 mod images;
 mod inside;
 
@@ -11,7 +17,9 @@ const USAGE: &str = "usage: tug-dev image LAYOUT busybox PROGRAM
        tug-dev image LAYOUT debian TREE
        tug-dev image LAYOUT nginx UPPER
        tug-dev push LAYOUT ADDRESS NAME:TAG…
-       tug-dev udp-echo PORT | forbidden";
+       tug-dev unpack LAYOUT NAME:TAG DIRECTORY
+       tug-dev bench TUG FLOOR DISK IMAGE [PART]…
+       tug-dev udp-echo PORT | forbidden | produce BYTES";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -29,6 +37,11 @@ fn run(arguments: &[&str]) -> io::Result<()> {
     match arguments {
         ["image", layout, name, source] => images::make(layout, name, source),
         ["push", layout, address, names @ ..] => images::push(layout, address, names),
+        ["unpack", layout, name, directory] => images::unpack(layout, name, directory),
+        ["bench", product, floor, disk, image, parts @ ..] => {
+            bench::all(product, floor, disk, image, parts)
+        }
+        ["produce", bytes] => bench::produce(bytes),
         ["udp-echo", port] => inside::udp_echo(port),
         ["forbidden"] => {
             inside::forbidden();
