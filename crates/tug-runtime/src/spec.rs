@@ -67,8 +67,13 @@ pub enum Rootfs {
         upper: PathBuf,
         /// Overlayfs' work directory, on the same filesystem as `upper`.
         work: PathBuf,
-        /// An empty directory to mount on (needed for `pivot_root`), outside of the overlay.
+        /// An empty directory to mount on (needed for `pivot_root`), outside of the overlay. Made
+        /// when missing.
         mount_point: PathBuf,
+        /// The upper layer dies with the container (`--rm`): nothing of it is ever synced, neither
+        /// by a program inside nor by the kernel at unmount. Such an upper layer is used once.
+        #[serde(default)]
+        volatile: bool,
     },
     /// A directory used as it is (an OCI bundle's rootfs).
     Directory {

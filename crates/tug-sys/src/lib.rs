@@ -9,4 +9,5 @@ pub mod file_lock;
 pub mod inherited;
 pub mod launch;
 pub mod netns;
+pub mod seccomp;
 pub mod signals;

@@ -41,12 +41,13 @@ pub enum Cloned {
 /// clone3(2) without shared memory: a fork that chooses namespaces and the v2 cgroup.
 ///
 /// # Errors
-/// What clone3 says.
-///
-/// # Safety
-/// The calling process must have one thread: in the child no other thread exists, and a lock another
-/// one held (the allocator's) would never be released.
-pub unsafe fn clone(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Cloned> {
+/// `EDEADLK` in a process with several threads: in the child no other thread exists, and a lock another
+/// one held (the allocator's) would never be released. Else what clone3 says.
+pub fn clone(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Cloned> {
+    // A directory has two links and one for each directory in it.
+    if rustix::fs::stat("/proc/self/task")?.st_nlink != 3 {
+        return Err(rustix::io::Errno::DEADLK.into());
+    }
     #[repr(C, align(8))]
     #[derive(Default)]
     struct Arguments {
@@ -75,7 +76,7 @@ pub unsafe fn clone(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Resu
         arguments.cgroup = u64::from(cgroup.as_raw_fd().cast_unsigned());
     }
     // SAFETY: the arguments are live and sized; without CLONE_VM the child has a copy of everything,
-    // and the caller promises that no other thread exists.
+    // and there is no other thread whose locks it could miss, as just checked by the only one.
     let pid = unsafe {
         libc::syscall(libc::SYS_clone3, &raw mut arguments, std::mem::size_of::<Arguments>())
     };
@@ -190,13 +191,12 @@ pub fn close_on_exec_from(first: u32) -> io::Result<()> {
     })
 }
 
-/// Closes every descriptor from `first` on: for a process that keeps none of its own.
-///
-/// # Safety
-/// Nothing in this process may use a descriptor of that range afterwards, or close it again.
-pub unsafe fn close_from(first: u32) {
-    // SAFETY: the caller gives all of them up.
-    unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
+/// Closes every descriptor and never returns to code that has any: for a process that only waits from
+/// now on.
+pub fn close_everything() {
+    // SAFETY: nothing in this process uses a descriptor any more; owners of some are never dropped,
+    // because the process leaves by `exit_now` alone.
+    unsafe { libc::syscall(libc::SYS_close_range, 0u32, u32::MAX, 0) };
 }
 
 /// Ends this process at once, without running anything that was registered for its end.

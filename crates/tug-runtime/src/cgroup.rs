@@ -1,0 +1,341 @@
+//! Control groups of a container: v1, v2 and the hybrid of both.
+//!
+//! A container has the group `<parent>/<id>` in every hierarchy the host has. [`hierarchies`] says which
+//! those are, [`plan`] which limits are written where (pure), this file makes, fills and removes them.
+//! Everything by id is idempotent, so that whoever reconciles after a kill may do it twice.
+
+mod devices;
+mod hierarchies;
+mod plan;
+
+pub(crate) use devices::{Rule, parse_access};
+pub use hierarchies::{Controller, Hierarchies, Hierarchy};
+pub(crate) use plan::{Plan, plan};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tug_types::{ContainerId, Explain, Kind};
+
+/// What failed with a control group.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the fields are the names the message shows")]
+pub enum CgroupError {
+    #[error("read the cgroup hierarchies from {path}")]
+    Hierarchies { path: &'static str, source: io::Error },
+    #[error("this host has no cgroup hierarchy mounted")]
+    NoHierarchy,
+    #[error("{flag} needs the cgroup controller {controller}, which this host does not offer")]
+    NoController { flag: &'static str, controller: &'static str },
+    #[error("{flag} needs {file}, which this kernel does not offer")]
+    NoFile { flag: &'static str, file: &'static str },
+    #[error("create cgroup {path}")]
+    Create { path: PathBuf, source: io::Error },
+    #[error("set {flag}: write {value:?} to {path}")]
+    Limit { flag: &'static str, value: String, path: PathBuf, source: io::Error },
+    #[error("move process {pid} into cgroup {path}")]
+    Join { pid: i32, path: PathBuf, source: io::Error },
+    #[error("read {path}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("limit the devices of cgroup {path}")]
+    Devices { path: PathBuf, source: io::Error },
+    #[error("bad device rule {rule:?}: expected TYPE MAJOR:MINOR ACCESS, such as \"c 1:3 rwm\"")]
+    DeviceRule { rule: String },
+    #[error("processes of cgroup {path} do not end")]
+    Alive { path: PathBuf },
+    #[error("remove cgroup {path}")]
+    Remove { path: PathBuf, source: io::Error },
+}
+
+impl Explain for CgroupError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NoController { .. } | Self::NoFile { .. } | Self::NoHierarchy => Kind::Unavailable,
+            Self::DeviceRule { .. } => Kind::Invalid,
+            Self::Limit { source, .. } if source.kind() == io::ErrorKind::InvalidInput => Kind::Invalid,
+            _ => Kind::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoController { flag, .. } | Self::NoFile { flag, .. } => {
+                Some(format!("leave {flag} out, or use a kernel with that controller"))
+            }
+            Self::NoHierarchy => {
+                Some("mount one: `mount -t cgroup2 none /sys/fs/cgroup`".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+type Result<T> = std::result::Result<T, CgroupError>;
+
+/// Docker's default device rules.
+pub(crate) fn default_rules() -> Vec<Rule> {
+    devices::DEFAULT.to_vec()
+}
+
+
+/// The groups of one container, existing.
+pub(crate) struct Cgroup {
+    directories: Vec<PathBuf>,
+    /// The one to clone into, where v2 is all there is.
+    pub(crate) into: Option<OwnedFd>,
+    /// What could not be limited and was not asked for by name.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Cgroup {
+    /// Makes the groups and writes the plan. On an error nothing remains.
+    pub(crate) fn create(id: &ContainerId, parent: &str, plan: &Plan) -> Result<Self> {
+        let hierarchies = Hierarchies::of_host()?;
+        let made = Self::make(hierarchies, id, parent, plan);
+        if made.is_err() {
+            // The error that matters is the first; what is left here is found by id.
+            let _ = remove(id, parent);
+        }
+        made
+    }
+
+    fn make(hierarchies: &Hierarchies, id: &ContainerId, parent: &str, plan: &Plan) -> Result<Self> {
+        let mut directories = Vec::with_capacity(hierarchies.all().len());
+        for hierarchy in hierarchies.all() {
+            let directory = hierarchy.group(parent, id);
+            make_directory(hierarchy, &directory, parent)?;
+            directories.push(directory);
+        }
+        let mut warnings = Vec::new();
+        for (hierarchy, directory) in hierarchies.all().iter().zip(&directories) {
+            plan.apply(hierarchy, directory, &mut warnings)?;
+        }
+        let into = match hierarchies.only_v2() {
+            true => {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                let path = &directories[0];
+                let opened = rustix::fs::open(path, flags, Mode::empty());
+                Some(opened.map_err(|e| CgroupError::Read { path: path.clone(), source: e.into() })?)
+            }
+            false => None,
+        };
+        Ok(Self { directories, into, warnings })
+    }
+
+    /// Moves a process into every group.
+    pub(crate) fn add(&self, pid: i32) -> Result<()> {
+        add(&self.directories, pid)
+    }
+}
+
+/// Moves a process into the groups of a container that exist.
+pub(crate) fn join(id: &ContainerId, parent: &str, pid: i32) -> Result<()> {
+    let directories: Vec<PathBuf> =
+        Hierarchies::of_host()?.all().iter().map(|hierarchy| hierarchy.group(parent, id)).collect();
+    add(&directories, pid)
+}
+
+fn add(directories: &[PathBuf], pid: i32) -> Result<()> {
+    let text = pid.to_string();
+    for directory in directories {
+        let path = directory.join("cgroup.procs");
+        write(&path, &text).map_err(|source| CgroupError::Join { pid, path: directory.clone(), source })?;
+    }
+    Ok(())
+}
+
+/// The directory's parent may be missing, or vanish in between: the last container of another root
+/// takes it along.
+fn make_directory(hierarchy: &Hierarchy, directory: &Path, parent: &str) -> Result<()> {
+    let failed = |source: Errno| CgroupError::Create { path: directory.to_owned(), source: source.into() };
+    for _ in 0..100 {
+        match rustix::fs::mkdir(directory, Mode::from_raw_mode(0o755)) {
+            Ok(()) => {
+                if hierarchy.has(Controller::Cpuset) && !hierarchy.is_v2() {
+                    inherit_cpuset(directory).map_err(|source| CgroupError::Create {
+                        path: directory.to_owned(),
+                        source,
+                    })?;
+                }
+                return Ok(());
+            }
+            Err(Errno::NOENT) => make_parent(hierarchy, parent)?,
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Err(failed(Errno::NOENT))
+}
+
+fn make_parent(hierarchy: &Hierarchy, parent: &str) -> Result<()> {
+    let mut path = hierarchy.mount_point().to_owned();
+    for part in parent.split('/').filter(|part| !part.is_empty()) {
+        if hierarchy.is_v2() {
+            hierarchy.delegate(&path);
+        }
+        path.push(part);
+        let made = match rustix::fs::mkdir(&path, Mode::from_raw_mode(0o755)) {
+            Err(error) if error != Errno::EXIST => Err(error.into()),
+            _ if hierarchy.has(Controller::Cpuset) && !hierarchy.is_v2() => inherit_cpuset(&path),
+            _ => Ok(()),
+        };
+        match made {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other.map_err(|source| CgroupError::Create { path: path.clone(), source })?,
+        }
+    }
+    if hierarchy.is_v2() {
+        hierarchy.delegate(&path);
+    }
+    Ok(())
+}
+
+/// A v1 cpuset starts empty and takes no process until it has CPUs and memory nodes.
+fn inherit_cpuset(directory: &Path) -> io::Result<()> {
+    let parent = directory.parent().unwrap_or(directory);
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        let own = std::fs::read_to_string(directory.join(file))?;
+        if own.trim().is_empty() {
+            write(&directory.join(file), std::fs::read_to_string(parent.join(file))?.trim())?;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
+    let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::write(&file, text.as_bytes())?;
+    Ok(())
+}
+
+/// The container's groups, for those who look from outside.
+fn existing(id: &ContainerId, parent: &str) -> Result<Vec<PathBuf>> {
+    let all = Hierarchies::of_host()?.all().iter().map(|hierarchy| hierarchy.group(parent, id));
+    Ok(all.collect())
+}
+
+/// Process ids in a container's groups, its children's included; none when there are no groups.
+///
+/// # Errors
+/// When a group cannot be read.
+pub fn pids(id: &ContainerId, parent: &str) -> Result<Vec<i32>> {
+    let mut pids = Vec::new();
+    if let Some(directory) = existing(id, parent)?.into_iter().next() {
+        collect_pids(&directory, &mut pids)?;
+    }
+    Ok(pids)
+}
+
+fn collect_pids(directory: &Path, pids: &mut Vec<i32>) -> Result<()> {
+    let path = directory.join("cgroup.procs");
+    match std::fs::read_to_string(&path) {
+        Ok(text) => pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok())),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => return Ok(()),
+        Err(source) => return Err(CgroupError::Read { path, source }),
+    }
+    for child in children(directory) {
+        collect_pids(&child, pids)?;
+    }
+    Ok(())
+}
+
+fn children(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+    entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+/// Ends every process in a container's groups and waits until none is left.
+///
+/// # Errors
+/// [`CgroupError::Alive`] when some do not go within ten seconds (an uninterruptible wait).
+pub fn kill_all(id: &ContainerId, parent: &str) -> Result<()> {
+    let directories = existing(id, parent)?;
+    for attempt in 0..1000u32 {
+        // All hierarchies: a container that was allowed to may have moved a process in one of them.
+        let mut left = Vec::new();
+        for directory in &directories {
+            collect_pids(directory, &mut left)?;
+        }
+        left.sort_unstable();
+        left.dedup();
+        if left.is_empty() {
+            return Ok(());
+        }
+        let by_kernel =
+            directories.iter().any(|directory| write(&directory.join("cgroup.kill"), "1").is_ok());
+        let own = rustix::process::getpid().as_raw_nonzero().get();
+        for pid in left.into_iter().filter(|pid| !by_kernel && *pid > 1 && *pid != own) {
+            if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+                // ESRCH: it went by itself.
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+        std::thread::sleep(Duration::from_micros(if attempt < 20 { 200 } else { 10_000 }));
+    }
+    Err(CgroupError::Alive { path: directories.into_iter().next().unwrap_or_default() })
+}
+
+/// Removes a container's groups, those it made inside them too. None there is fine.
+///
+/// # Errors
+/// The first group that could not be removed; the others were tried.
+pub fn remove(id: &ContainerId, parent: &str) -> Result<()> {
+    let mut first = Ok(());
+    for directory in existing(id, parent)? {
+        let removed = remove_directory(&directory);
+        if first.is_ok() {
+            first = removed.map_err(|source| CgroupError::Remove { path: directory, source });
+        }
+    }
+    first
+}
+
+/// A process that just ended may keep its group busy for a moment.
+fn remove_directory(directory: &Path) -> io::Result<()> {
+    let mut pause = Duration::from_micros(50);
+    loop {
+        match rustix::fs::rmdir(directory) {
+            Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::BUSY) if pause < Duration::from_secs(2) => {
+                for child in children(directory) {
+                    remove_directory(&child)?;
+                }
+                std::thread::sleep(pause);
+                pause *= 2;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Removes the group above all containers where it is empty.
+///
+/// # Errors
+/// When it cannot be removed for another reason than being used.
+pub fn remove_parent(parent: &str) -> Result<()> {
+    for hierarchy in Hierarchies::of_host()?.all() {
+        let path = hierarchy.mount_point().join(parent);
+        match rustix::fs::rmdir(&path) {
+            Ok(()) | Err(Errno::NOENT | Errno::BUSY | Errno::NOTEMPTY) => {}
+            Err(error) => return Err(CgroupError::Remove { path, source: error.into() }),
+        }
+    }
+    Ok(())
+}
+
+/// Whether the kernel ended a process of the container for memory. False when it cannot be told.
+pub fn oom_killed(id: &ContainerId, parent: &str) -> bool {
+    let Ok(hierarchies) = Hierarchies::of_host() else { return false };
+    let Some(memory) = hierarchies.with(Controller::Memory) else { return false };
+    let directory = memory.group(parent, id);
+    let file = if memory.is_v2() { "memory.events" } else { "memory.oom_control" };
+    let text = std::fs::read_to_string(directory.join(file)).unwrap_or_default();
+    let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+    count.and_then(|count| count.trim().parse::<u64>().ok()).is_some_and(|count| count > 0)
+}

@@ -1,0 +1,450 @@
+//! Everything mounted in a container, made inside its own mount namespace: nothing of it is ever seen
+//! on the host, and all of it goes with the container's last process.
+//!
+//! Filesystems are made detached (fsopen(2), fsmount(2), open_tree(2)) and put in place by descriptor
+//! (move_mount(2)), so that no path of the image is ever resolved by name outside of [`Root`].
+
+use crate::root::Root;
+use crate::spec::{ContainerSpec, Mount, MountSource, Propagation, Rootfs};
+use crate::{Error, devices, tmpfs};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
+    fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use tug_sys::mount as attributes;
+use tug_types::ContainerPath;
+
+/// Takes the new mount namespace out of the host's propagation.
+pub(crate) fn separate(spec: &ContainerSpec) -> Result<(), Error> {
+    let follows = |mount: &Mount| {
+        matches!(mount.propagation, Some(Propagation::Slave | Propagation::Rslave))
+    };
+    let kind = match spec.mounts.iter().any(follows) {
+        // Mounts of the host still arrive; nothing goes back.
+        true => MountPropagationFlags::DOWNSTREAM,
+        false => MountPropagationFlags::PRIVATE,
+    };
+    rustix::mount::mount_change("/", kind | MountPropagationFlags::REC)
+        .map_err(Error::system("separate the container's mounts from the host's"))
+}
+
+/// The root filesystem, mounted and open. With a user namespace it was composed by the parent.
+pub(crate) fn root(spec: &ContainerSpec, composed: Option<OwnedFd>) -> Result<Root, Error> {
+    let (tree, at) = match &spec.rootfs {
+        Rootfs::Overlay { mount_point, .. } => {
+            let tree = match composed {
+                Some(tree) => tree,
+                None => overlay(&spec.rootfs, None)?,
+            };
+            (tree, mount_point)
+        }
+        Rootfs::Directory { path } => (clone_tree(path, true)?, path),
+    };
+    let failed = |what| {
+        move |errno: Errno| Error::Mount {
+            what,
+            destination: "/".to_owned(),
+            source: errno.into(),
+        }
+    };
+    let target = match open_directory(at) {
+        Err(Errno::NOENT) => {
+            rustix::fs::mkdir(at, Mode::from_raw_mode(0o700))
+                .and_then(|()| open_directory(at))
+                .map_err(failed("the root filesystem".to_owned()))?
+        }
+        other => other.map_err(failed("the root filesystem".to_owned()))?,
+    };
+    place(tree.as_fd(), target.as_fd()).map_err(failed("the root filesystem".to_owned()))?;
+    Ok(Root::new(open_directory(at).map_err(failed("the root filesystem".to_owned()))?))
+}
+
+fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Composes the overlay as a detached mount. With a user namespace every layer is seen through its
+/// id maps (Linux 5.19), so that nothing has to be copied or chowned.
+pub(crate) fn overlay(rootfs: &Rootfs, ids: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Error> {
+    let Rootfs::Overlay { lowers, upper, work, volatile, .. } = rootfs else {
+        return Err(Error::Vanished);
+    };
+    let failed = |errno: Errno| Error::Mount {
+        what: "the image's layers".to_owned(),
+        destination: "/".to_owned(),
+        source: errno.into(),
+    };
+    // Mapped trees must live until the overlay has taken hold of them.
+    let mut mapped = Vec::new();
+    let mut seen = |path: &Path| -> Result<std::path::PathBuf, Error> {
+        let Some(ids) = ids else { return Ok(path.to_owned()) };
+        let tree = clone_tree(path, false)?;
+        map_ids(&tree, ids, "the image's layers", "/")?;
+        let name = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&tree));
+        mapped.push(tree);
+        Ok(name.into())
+    };
+    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed)?;
+    let context = context.as_fd();
+    let trees = lowers.iter().map(|lower| seen(lower)).collect::<Result<Vec<_>, _>>()?;
+    let one_by_one =
+        trees.iter().try_for_each(|tree| fsconfig_set_string(context, "lowerdir+", tree.as_path()));
+    if one_by_one.is_err() {
+        // Before Linux 6.8 they come in one text, colons escaped.
+        let texts: Vec<String> =
+            trees.iter().map(|tree| tree.display().to_string().replace(':', "\\:")).collect();
+        fsconfig_set_string(context, "lowerdir", texts.join(":")).map_err(failed)?;
+    }
+    // One mount of the directory above both: overlayfs wants them on the same mount.
+    let above = upper.parent().unwrap_or(upper);
+    let (upper, work) = match (upper.file_name(), work.file_name()) {
+        (Some(upper), Some(work)) if ids.is_some() => {
+            let above = seen(above)?;
+            (above.join(upper), above.join(work))
+        }
+        _ => (upper.clone(), work.clone()),
+    };
+    fsconfig_set_string(context, "upperdir", upper.as_path()).map_err(failed)?;
+    fsconfig_set_string(context, "workdir", work.as_path()).map_err(failed)?;
+    if *volatile {
+        fsconfig_set_flag(context, "volatile").map_err(failed)?;
+    }
+    fsconfig_create(context).map_err(failed)?;
+    fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).map_err(failed)
+}
+
+fn map_ids(tree: &OwnedFd, ids: BorrowedFd<'_>, what: &str, destination: &str) -> Result<(), Error> {
+    use std::os::fd::AsRawFd;
+    let wanted = attributes::Attributes {
+        set: attributes::IDMAP,
+        user_namespace: u64::from(ids.as_raw_fd().cast_unsigned()),
+        ..Default::default()
+    };
+    attributes::set_attributes(tree.as_fd(), wanted, false).map_err(|source| Error::Mount {
+        what: format!("{what} with the ids of the user namespace"),
+        destination: destination.to_owned(),
+        source,
+    })
+}
+
+/// A detached copy of what is mounted at a path of the host.
+fn clone_tree(path: &Path, recursive: bool) -> Result<OwnedFd, Error> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    open_tree(CWD, path, flags)
+        .map_err(|errno| Error::Open { path: path.display().to_string(), source: errno.into() })
+}
+
+/// Puts a detached mount where the target descriptor points.
+pub(crate) fn place(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Errno> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(mount, c"", target, c"", flags)
+}
+
+/// A new filesystem, detached. Options without a value are flags.
+pub(crate) fn filesystem(
+    kind: &str,
+    options: &[(&str, &str)],
+    flags: MountAttrFlags,
+) -> Result<OwnedFd, Errno> {
+    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for (name, value) in options {
+        match *value {
+            "" => fsconfig_set_flag(context.as_fd(), *name)?,
+            value => fsconfig_set_string(context.as_fd(), *name, value)?,
+        }
+    }
+    fsconfig_create(context.as_fd())?;
+    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, flags)
+}
+
+const NOT_SUID: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID;
+const NO_DEV: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NODEV;
+const NO_EXEC: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOEXEC;
+
+/// /proc, /dev with what is in it, /sys. What belongs below /sys/fs/cgroup comes with [`cgroups`].
+pub(crate) fn standard(spec: &ContainerSpec, root: &Root) -> Result<(), Error> {
+    let proc = NOT_SUID | NO_DEV | NO_EXEC;
+    mount_at(root, "/proc", || filesystem("proc", &[], proc), "proc")?;
+    device_directory(spec, root)?;
+    let read_only = match spec.privileged {
+        true => MountAttrFlags::empty(),
+        false => MountAttrFlags::MOUNT_ATTR_RDONLY,
+    };
+    mount_at(root, "/sys", || filesystem("sysfs", &[], proc | read_only), "sysfs")
+}
+
+/// Makes a filesystem and puts it on a directory of the container. The directory must not be reached
+/// through a symlink of the image: /proc elsewhere than at /proc would be a trap for tug itself.
+fn mount_at(
+    root: &Root,
+    path: &str,
+    make: impl FnOnce() -> Result<OwnedFd, Errno>,
+    what: &str,
+) -> Result<(), Error> {
+    let destination =
+        ContainerPath::parse(path).map_err(|_| Error::NotADirectory { path: path.to_owned() })?;
+    let target = root.directory(&destination)?;
+    let plain = rustix::fs::openat2(
+        root.fd(),
+        destination.relative(),
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+        rustix::fs::ResolveFlags::BENEATH | rustix::fs::ResolveFlags::NO_SYMLINKS,
+    );
+    if plain.is_err() {
+        return Err(Error::NotADirectory { path: path.to_owned() });
+    }
+    make().and_then(|mount| place(mount.as_fd(), target.as_fd())).map_err(|errno| Error::Mount {
+        what: what.to_owned(),
+        destination: path.to_owned(),
+        source: errno.into(),
+    })
+}
+
+fn device_directory(spec: &ContainerSpec, root: &Root) -> Result<(), Error> {
+    let dev = [("mode", "755"), ("size", "65536k")];
+    mount_at(root, "/dev", || filesystem("tmpfs", &dev, NOT_SUID | NO_EXEC), "tmpfs")?;
+    devices::nodes(spec, root)?;
+    let pts = [("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
+    mount_at(root, "/dev/pts", || {
+        match filesystem("devpts", &pts, NOT_SUID | NO_EXEC) {
+            // A user namespace without a group 5.
+            Err(Errno::INVAL) => filesystem("devpts", &pts[..3], NOT_SUID | NO_EXEC),
+            other => other,
+        }
+    }, "devpts")?;
+    let size = spec.shm_size.to_string();
+    let shm = [("mode", "1777"), ("size", size.as_str())];
+    let all = NOT_SUID | NO_DEV | NO_EXEC;
+    if spec.namespaces.ipc == crate::spec::Namespace::Host {
+        bind_host(root, "/dev/shm")?;
+        return bind_host(root, "/dev/mqueue");
+    }
+    mount_at(root, "/dev/shm", || filesystem("tmpfs", &shm, all), "tmpfs")?;
+    mount_at(root, "/dev/mqueue", || filesystem("mqueue", &[], all), "mqueue")
+}
+
+/// The host's own directory at the same place, where the host has it.
+fn bind_host(root: &Root, path: &str) -> Result<(), Error> {
+    match Path::new(path).exists() {
+        true => {
+            let tree = clone_tree(Path::new(path), false)?;
+            mount_at(root, path, || Ok(tree), path)
+        }
+        false => Ok(()),
+    }
+}
+
+/// /sys/fs/cgroup: the container's own groups, each shown as a root. Called once the process is in
+/// them, inside its cgroup namespace.
+pub(crate) fn cgroups(spec: &ContainerSpec, root: &Root) -> Result<(), Error> {
+    let failed = |errno: Errno| Error::Mount {
+        what: "its cgroups".to_owned(),
+        destination: "/sys/fs/cgroup".to_owned(),
+        source: errno.into(),
+    };
+    let target = match root.open("/sys/fs/cgroup", OFlags::PATH | OFlags::DIRECTORY) {
+        // A kernel without cgroups in sysfs.
+        Err(Errno::NOENT) => return Ok(()),
+        other => other.map_err(failed)?,
+    };
+    let hierarchies = crate::cgroup::Hierarchies::of_host()?;
+    let all = NOT_SUID | NO_DEV | NO_EXEC;
+    let host = spec.namespaces.cgroup == crate::spec::Namespace::Host;
+    let group = |hierarchy: &crate::cgroup::Hierarchy| match host {
+        true => hierarchy.mount_point().to_owned(),
+        false => hierarchy.group(&spec.cgroup_parent, &spec.id),
+    };
+    let top = match hierarchies.only_v2() {
+        true => clone_tree(&group(&hierarchies.all()[0]), false)?,
+        false => filesystem("tmpfs", &[("mode", "755")], all).map_err(failed)?,
+    };
+    place(top.as_fd(), target.as_fd()).map_err(failed)?;
+    if !hierarchies.only_v2() {
+        for hierarchy in hierarchies.all() {
+            let tree = clone_tree(&group(hierarchy), false)?;
+            below(&top, hierarchy.name(), &tree).map_err(failed)?;
+        }
+    }
+    let wanted = attributes::NO_SUID | attributes::NO_DEVICES | attributes::NO_EXEC;
+    let read_only = if spec.privileged { 0 } else { attributes::READ_ONLY };
+    let set = attributes::Attributes { set: wanted | read_only, ..Default::default() };
+    attributes::set_attributes(top.as_fd(), set, true).map_err(|source| Error::Mount {
+        what: "its cgroups".to_owned(),
+        destination: "/sys/fs/cgroup".to_owned(),
+        source,
+    })
+}
+
+/// A hierarchy under its name, and where several controllers share it a link for each.
+fn below(top: &OwnedFd, name: &str, tree: &OwnedFd) -> Result<(), Errno> {
+    rustix::fs::mkdirat(top, name, Mode::from_raw_mode(0o755))?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let target = rustix::fs::openat(top, name, flags, Mode::empty())?;
+    place(tree.as_fd(), target.as_fd())?;
+    for controller in name.split(',').filter(|_| name.contains(',')) {
+        rustix::fs::symlinkat(name, top, controller)?;
+    }
+    Ok(())
+}
+
+/// One mount of the user's: a bind, a volume or a tmpfs. `ids` maps owners of binds into the user
+/// namespace.
+pub(crate) fn user(root: &Root, mount: &Mount) -> Result<(), Error> {
+    let failed = |errno: Errno| Error::Mount {
+        what: match &mount.source {
+            MountSource::Bind { path } => path.display().to_string(),
+            MountSource::Tmpfs { .. } => "tmpfs".to_owned(),
+        },
+        destination: mount.destination.to_string(),
+        source: errno.into(),
+    };
+    let (tree, target) = match &mount.source {
+        MountSource::Bind { path } => {
+            let tree = clone_tree(path, true)?;
+            let is_directory = rustix::fs::fstat(&tree)
+                .map(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir())
+                .map_err(failed)?;
+            let target = match is_directory {
+                true => root.directory(&mount.destination)?,
+                false => root.file(&mount.destination)?,
+            };
+            (tree, target)
+        }
+        MountSource::Tmpfs { options } => {
+            let tree = tmpfs::make(options, &mount.destination)?;
+            (tree, root.directory(&mount.destination)?)
+        }
+    };
+    place(tree.as_fd(), target.as_fd()).map_err(failed)?;
+    let changed = settle(&tree, mount);
+    changed.map_err(|source| Error::Mount {
+        what: "its options".to_owned(),
+        destination: mount.destination.to_string(),
+        source,
+    })
+}
+
+fn settle(tree: &OwnedFd, mount: &Mount) -> std::io::Result<()> {
+    let (kind, recursive) = match mount.propagation.unwrap_or(Propagation::Rprivate) {
+        Propagation::Private => (attributes::propagation::PRIVATE, false),
+        Propagation::Rprivate => (attributes::propagation::PRIVATE, true),
+        Propagation::Slave => (attributes::propagation::SLAVE, false),
+        Propagation::Rslave => (attributes::propagation::SLAVE, true),
+        Propagation::Shared => (attributes::propagation::SHARED, false),
+        Propagation::Rshared => (attributes::propagation::SHARED, true),
+    };
+    let propagation = attributes::Attributes { propagation: kind, ..Default::default() };
+    attributes::set_attributes(tree.as_fd(), propagation, recursive)?;
+    if mount.readonly {
+        let set = attributes::Attributes { set: attributes::READ_ONLY, ..Default::default() };
+        attributes::set_attributes(tree.as_fd(), set, mount.recursive_readonly)?;
+    }
+    Ok(())
+}
+
+/// Covers the masked paths and makes the read-only ones so. Those the kernel does not have are skipped.
+pub(crate) fn restrict(spec: &ContainerSpec, root: &Root) -> Result<(), Error> {
+    let failed = |path: &ContainerPath| {
+        let destination = path.to_string();
+        move |errno: Errno| Error::Mount {
+            what: "a cover".to_owned(),
+            destination,
+            source: errno.into(),
+        }
+    };
+    let mut empty: Option<OwnedFd> = None;
+    for path in &spec.masked_paths {
+        let Ok(target) = root.open(path.as_str(), OFlags::PATH) else { continue };
+        let stat = rustix::fs::fstat(&target).map_err(failed(path))?;
+        let cover = match rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir() {
+            false => clone_inside(root, "/dev/null").map_err(failed(path))?,
+            true => {
+                let made = match empty.take() {
+                    Some(made) => made,
+                    None => filesystem("tmpfs", &[("size", "0")], MountAttrFlags::MOUNT_ATTR_RDONLY)
+                        .map_err(failed(path))?,
+                };
+                let copy = clone_fd(&made).map_err(failed(path));
+                match copy {
+                    Ok(copy) => {
+                        empty = Some(made);
+                        copy
+                    }
+                    // Kernels that do not copy a detached tree: the last one made is used up.
+                    Err(_) => made,
+                }
+            }
+        };
+        place(cover.as_fd(), target.as_fd()).map_err(failed(path))?;
+    }
+    for path in &spec.readonly_paths {
+        let Ok(target) = root.open(path.as_str(), OFlags::PATH) else { continue };
+        let copy = clone_fd(&target).map_err(failed(path))?;
+        let set = attributes::Attributes { set: attributes::READ_ONLY, ..Default::default() };
+        attributes::set_attributes(copy.as_fd(), set, true).map_err(|source| Error::Mount {
+            what: "itself read-only".to_owned(),
+            destination: path.to_string(),
+            source,
+        })?;
+        place(copy.as_fd(), target.as_fd()).map_err(failed(path))?;
+    }
+    Ok(())
+}
+
+fn clone_inside(root: &Root, path: &str) -> Result<OwnedFd, Errno> {
+    clone_fd(&root.open(path, OFlags::PATH)?)
+}
+
+pub(crate) fn clone_fd(fd: &OwnedFd) -> Result<OwnedFd, Errno> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH
+        | OpenTreeFlags::AT_RECURSIVE;
+    open_tree(fd, c"", flags)
+}
+
+/// Makes the root the only thing there is, and with `--read-only` unwritable.
+pub(crate) fn enter(spec: &ContainerSpec, root: &Root) -> Result<(), Error> {
+    let failed = Error::system;
+    rustix::process::fchdir(root.fd()).map_err(failed("enter the container's root"))?;
+    // The old root ends up on top of the new one and is let go (pivot_root(2), "pivot_root(".", ".")").
+    rustix::process::pivot_root(".", ".").map_err(failed("pivot_root to the container's root"))?;
+    rustix::mount::unmount(".", rustix::mount::UnmountFlags::DETACH)
+        .map_err(failed("let go of the host's root"))?;
+    rustix::process::chdir("/").map_err(failed("enter the container's root"))?;
+    if spec.readonly_rootfs {
+        let set = attributes::Attributes { set: attributes::READ_ONLY, ..Default::default() };
+        attributes::set_attributes(root.fd(), set, false)
+            .map_err(|source| Error::System { what: "make the root read-only", source })?;
+    }
+    Ok(())
+}
+
+/// Shows a file of ours at a path below /dev (a terminal as /dev/console).
+pub(crate) fn bind_fd(root: &Root, fd: BorrowedFd<'_>, path: &ContainerPath) -> Result<(), Error> {
+    let failed = |errno: Errno| Error::Mount {
+        what: "the terminal".to_owned(),
+        destination: path.to_string(),
+        source: errno.into(),
+    };
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    let tree = open_tree(fd, c"", flags).map_err(failed)?;
+    let target = root.file(path)?;
+    place(tree.as_fd(), target.as_fd()).map_err(failed)
+}
+
+/// Whether a path exists in the container, not following a final symlink.
+pub(crate) fn exists(root: &Root, path: &str) -> bool {
+    let relative = path.trim_start_matches('/');
+    rustix::fs::statat(root.fd(), relative, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+}
