@@ -1,0 +1,47 @@
+//! `import`.
+
+use super::pull;
+use crate::context::Context;
+use crate::flags::{Arguments, Command, Flag, Parsed};
+use crate::quit::Quit;
+use std::fs::File;
+use std::io::Read;
+use tug_engine::ImportOptions;
+
+pub(crate) static COMMAND: Command = Command {
+    names: &["import", "image import"],
+    usage: "[OPTIONS] file|- [REPOSITORY[:TAG]]",
+    about: "Make an image of a root filesystem's tar archive",
+    flags: &[&[
+        Flag::value("change", "list", "Apply a Dockerfile instruction to the image").short('c'),
+        Flag::value("message", "string", "Message of the imported image").short('m'),
+        Flag::value("platform", "string", "Platform the files are for"),
+    ]],
+    arguments: Arguments::Between(1, 2),
+    verbatim: false,
+    run,
+};
+
+fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
+    let source = parsed.first();
+    let reference = parsed.arguments.get(1).map(|name| pull::reference(name)).transpose()?;
+    let input: Box<dyn Read + Send> = match source {
+        "-" => Box::new(std::io::stdin()),
+        url if url.starts_with("http://") || url.starts_with("https://") => {
+            return Err(Quit::invalid("import from a URL is not supported by tug yet")
+                .with_hint(format!("`curl -L {url} | tug import - NAME`")));
+        }
+        path => match File::open(path) {
+            Ok(file) => Box::new(file),
+            Err(error) => return Err(Quit::io(format_args!("open {path}"), &error)),
+        },
+    };
+    let options = ImportOptions {
+        reference,
+        changes: parsed.list("change"),
+        message: parsed.text("message").map(str::to_owned),
+        platform: parsed.text("platform").map(str::to_owned),
+    };
+    let id = ctx.engine.import(input, options)?;
+    ctx.print_line(id.to_string()).map(|()| 0)
+}

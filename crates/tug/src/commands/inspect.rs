@@ -1,0 +1,187 @@
+//! `inspect`: whatever has that name, as JSON or as the user's template prints it.
+
+use super::version::FORMAT;
+use crate::context::Context;
+use crate::flags::{Arguments, Command, Flag, Parsed};
+use crate::quit::Quit;
+use crate::suggest;
+use crate::text::json::{self, Json, Orders};
+use crate::text::template::{self, Format};
+use serde::Serialize;
+use tug_types::{Failure, Kind};
+
+pub(crate) static COMMAND: Command = Command {
+    names: &["inspect"],
+    usage: "[OPTIONS] NAME|ID [NAME|ID...]",
+    about: "Show everything known of containers, images and volumes",
+    flags: &[&[
+        FORMAT,
+        SIZE,
+        Flag::value("type", "string", "Only inspect objects of the given type"),
+    ]],
+    arguments: Arguments::AtLeast(1),
+    verbatim: false,
+    run,
+};
+
+pub(crate) static CONTAINER: Command = Command {
+    names: &["container inspect"],
+    usage: "[OPTIONS] CONTAINER [CONTAINER...]",
+    about: "Display detailed information on one or more containers",
+    flags: &[&[FORMAT, SIZE]],
+    arguments: Arguments::AtLeast(1),
+    verbatim: false,
+    run: |ctx, parsed| {
+        let size = parsed.on("size");
+        inspect(ctx, parsed, |name| container(ctx, name, size))
+    },
+};
+
+const SIZE: Flag = Flag::switch("size", "Add the sizes of a container's files").short('s');
+
+/// Kinds Docker knows and tug does not have.
+const OTHER_KINDS: &[&str] = &["config", "network", "node", "plugin", "secret", "service", "task"];
+
+fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
+    let size = parsed.on("size");
+    match parsed.text("type").unwrap_or_default() {
+        "" => inspect(ctx, parsed, |name| any(ctx, name, size)),
+        "container" => inspect(ctx, parsed, |name| container(ctx, name, size)),
+        "image" => inspect(ctx, parsed, |name| image(ctx, name)),
+        "volume" => inspect(ctx, parsed, |name| volume(ctx, name)),
+        other if OTHER_KINDS.contains(&other) => {
+            Err(Quit::invalid(format!("tug has no objects of type {other:?} yet")))
+        }
+        other => Err(Quit::invalid(format!(
+            "unknown type: {other:?}: must be one of \"container\", \"image\", \"volume\""
+        ))),
+    }
+}
+
+/// Containers first, then images, then volumes, as Docker searches.
+fn any(ctx: &Context, name: &str, size: bool) -> Result<Json, Quit> {
+    let missing = |quit: &Quit| quit.kind() == Some(Kind::NotFound);
+    let tries: [&dyn Fn() -> Result<Json, Quit>; 3] =
+        [&|| container(ctx, name, size), &|| image(ctx, name), &|| volume(ctx, name)];
+    for attempt in tries {
+        match attempt() {
+            Err(quit) if missing(&quit) => {}
+            result => return result,
+        }
+    }
+    Err(Failure::new(Kind::NotFound, format!("No such object: {name}")).into()).map_err(
+        |quit: Quit| {
+            quit.with_hint("`tug ps -a`, `tug images` and `tug volume ls` list what there is")
+                .did_you_mean(similar(ctx, name))
+        },
+    )
+}
+
+/// A container's name that may have been meant.
+fn similar(ctx: &Context, name: &str) -> Option<String> {
+    let containers = ctx.engine.containers(false).ok()?;
+    suggest::closest(name, containers.iter().map(|container| container.name.as_str()))
+        .map(str::to_owned)
+}
+
+fn container(ctx: &Context, name: &str, size: bool) -> Result<Json, Quit> {
+    to_json(&ctx.engine.inspect(name, size)?)
+}
+
+pub(super) fn image(ctx: &Context, name: &str) -> Result<Json, Quit> {
+    to_json(&ctx.engine.image_inspect(name)?)
+}
+
+pub(super) fn volume(ctx: &Context, name: &str) -> Result<Json, Quit> {
+    to_json(&ctx.engine.volume(name)?)
+}
+
+fn to_json<T: Serialize>(value: &T) -> Result<Json, Quit> {
+    Json::of(value).map_err(|error| Quit::invalid(format!("write the answer as JSON: {error}")))
+}
+
+/// Prints what `find` finds for each name; then reports the names it does not find.
+pub(super) fn inspect(
+    ctx: &Context,
+    parsed: &Parsed<'_>,
+    find: impl Fn(&str) -> Result<Json, Quit>,
+) -> Result<u8, Quit> {
+    let mut found = Vec::new();
+    let mut failures = Vec::new();
+    for name in &parsed.arguments {
+        match find(name) {
+            Ok(object) => found.push(object),
+            Err(quit) => failures.push(quit),
+        }
+    }
+    ctx.print(printed(&found, parsed.text("format").unwrap_or_default())?)?;
+    failures.iter().for_each(|quit| ctx.report(quit));
+    Ok(if failures.is_empty() { 0 } else { 1 })
+}
+
+fn printed(found: &[Json], format: &str) -> Result<String, Quit> {
+    let damaged = |error: serde_json::Error| Quit::invalid(error.to_string());
+    match format {
+        "" => Ok(json::indented(&found).map_err(damaged)? + "\n"),
+        "json" => Ok(serde_json::to_string(found).map_err(damaged)? + "\n"),
+        template => {
+            let mut orders = Orders::default();
+            found.iter().for_each(|object| object.note_orders(&mut orders));
+            let format = Format::rows(&template::unescape(template), orders).map_err(|error| {
+                Quit::invalid(error.replace("failed to parse template", "template parsing error"))
+            })?;
+            let mut text = String::new();
+            for object in found {
+                let line = format
+                    .fill(&object.to_template())
+                    .map_err(|error| Quit::invalid(format!("template parsing error: {error}")))?;
+                text.push_str(&line);
+                text.push('\n');
+            }
+            Ok(text)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn objects() -> Vec<Json> {
+        vec![
+            serde_json::from_str(
+                r#"{"Name":"/web","Cmd":["a && b > c"],"Nothing":null,"Args":[]}"#,
+            )
+            .unwrap(),
+        ]
+    }
+
+    #[test]
+    fn objects_are_printed_as_dockers_client_prints_them() {
+        assert_eq!(
+            printed(&objects(), "").unwrap(),
+            "[\n    {\n        \"Name\": \"/web\",\n        \"Cmd\": [\n            \"a && b > c\"\n        ],\n        \"Nothing\": null,\n        \"Args\": []\n    }\n]\n"
+        );
+        assert_eq!(printed(&[], "").unwrap(), "[]\n");
+        assert_eq!(printed(&[], "{{.Name}}").unwrap(), "");
+        assert_eq!(printed(&objects(), "{{.Name}}").unwrap(), "/web\n");
+        assert_eq!(
+            printed(&objects(), "json").unwrap(),
+            "[{\"Name\":\"/web\",\"Cmd\":[\"a && b > c\"],\"Nothing\":null,\"Args\":[]}]\n"
+        );
+        assert_eq!(
+            printed(&objects(), "{{json .}}").unwrap().trim_end(),
+            &printed(&objects(), "json").unwrap()[1..].trim_end()
+                [..printed(&objects(), "json").unwrap().trim_end().len() - 2]
+        );
+    }
+
+    #[test]
+    fn a_template_with_a_flaw_is_a_plain_failure() {
+        let quit = printed(&objects(), "{{.Foo}}").unwrap_err();
+        assert!(quit.to_string().starts_with("template parsing error: "), "{quit}");
+        assert_eq!(quit.exit_code(), 1);
+        let quit = printed(&objects(), "{{.Foo").unwrap_err();
+        assert!(quit.to_string().starts_with("template parsing error: "), "{quit}");
+    }
+}

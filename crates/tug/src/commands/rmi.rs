@@ -1,0 +1,48 @@
+//! `rmi`.
+
+use crate::context::Context;
+use crate::flags::{Arguments, Command, Flag, Parsed};
+use crate::quit::Quit;
+use tug_engine::{Error, ImageRemoval};
+
+pub(crate) static COMMAND: Command = Command {
+    names: &["rmi", "image rm", "image remove"],
+    usage: "[OPTIONS] IMAGE [IMAGE...]",
+    about: "Remove one or more images",
+    flags: &[&[
+        Flag::switch("force", "Remove it although stopped containers or other names use it")
+            .short('f'),
+        Flag::switch("no-prune", "Do not delete untagged parents"),
+        Flag::value("platform", "strings", ""),
+    ]],
+    arguments: Arguments::AtLeast(1),
+    verbatim: false,
+    run,
+};
+
+fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
+    if parsed.given("platform") {
+        return Err(parsed.wrong("--platform is not supported by tug rmi yet"));
+    }
+    let force = parsed.on("force");
+    let mut code = 0;
+    for name in &parsed.arguments {
+        match ctx.engine.remove_image(name, force, parsed.on("no-prune")) {
+            Ok(removals) => ctx.print(removals.iter().map(line).collect::<String>())?,
+            Err(error) => {
+                // With -f one that is not there is what was wanted; Docker says so all the same.
+                let wanted = force && matches!(error, Error::NoImage { .. });
+                ctx.report(&Quit::from(error));
+                code = if wanted { code } else { 1 };
+            }
+        }
+    }
+    Ok(code)
+}
+
+fn line(removal: &ImageRemoval) -> String {
+    match removal {
+        ImageRemoval::Untagged(name) => format!("Untagged: {name}\n"),
+        ImageRemoval::Deleted(id) => format!("Deleted: {id}\n"),
+    }
+}

@@ -1,0 +1,56 @@
+//! The one place that reads the process' environment. Everything below gets values.
+//!
+//! | variable | meaning |
+//! |---|---|
+//! | `TUG_DATA_ROOT`, `TUG_EXEC_ROOT` | as `--data-root`, `--exec-root` |
+//! | `TUG_MIRROR` | mirrors of docker.io, URLs separated by commas or blanks |
+//! | `DOCKER_CONFIG` | folder of Docker's `config.json`, as `--config` |
+//! | `DOCKER_DEFAULT_PLATFORM` | as `--platform`, where none is given |
+//! | `NO_COLOR` | no colours in the progress of a pull |
+
+use std::path::PathBuf;
+
+/// A variable of the caller's, when it is set and is text.
+#[expect(clippy::disallowed_methods, reason = "the binary's one door to the environment")]
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The same; set to nothing counts as not set.
+fn set(name: &str) -> Option<String> {
+    variable(name).filter(|text| !text.is_empty())
+}
+
+/// `TUG_DATA_ROOT`
+pub(crate) fn data_root() -> Option<PathBuf> {
+    set("TUG_DATA_ROOT").map(PathBuf::from)
+}
+
+/// `TUG_EXEC_ROOT`
+pub(crate) fn exec_root() -> Option<PathBuf> {
+    set("TUG_EXEC_ROOT").map(PathBuf::from)
+}
+
+/// `TUG_MIRROR`
+pub(crate) fn mirrors() -> Vec<String> {
+    let text = set("TUG_MIRROR").unwrap_or_default();
+    let separated = text.split(|c: char| c == ',' || c.is_whitespace());
+    separated.filter(|url| !url.is_empty()).map(str::to_owned).collect()
+}
+
+/// `DOCKER_CONFIG`, or `~/.docker`.
+pub(crate) fn docker_config_dir() -> Option<PathBuf> {
+    set("DOCKER_CONFIG")
+        .map(PathBuf::from)
+        .or_else(|| set("HOME").map(|home| PathBuf::from(home).join(".docker")))
+}
+
+/// `DOCKER_DEFAULT_PLATFORM`
+pub(crate) fn default_platform() -> Option<String> {
+    set("DOCKER_DEFAULT_PLATFORM")
+}
+
+/// Whether colours are unwelcome.
+pub(crate) fn no_color() -> bool {
+    set("NO_COLOR").is_some()
+}

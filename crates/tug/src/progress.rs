@@ -1,0 +1,247 @@
+//! What is shown while an image comes in: Docker's lines where nobody watches, a line per layer that
+//! changes in place on a terminal.
+
+use crate::environment;
+use crate::text::human;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::HashMap;
+use std::io::{IsTerminal, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use tug_engine::{LayerState, Progress, PullEvent};
+
+/// Where it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    Stdout,
+    Stderr,
+    Nowhere,
+}
+
+/// The progress for a target: live on a terminal.
+pub(crate) fn on(target: Target) -> Arc<dyn Progress> {
+    let live = match target {
+        Target::Nowhere => return Arc::new(Silent),
+        Target::Stdout => std::io::stdout().is_terminal(),
+        Target::Stderr => std::io::stderr().is_terminal(),
+    };
+    match live {
+        true => Arc::new(Live::new(target)),
+        false => Arc::new(Plain { target, shown: Mutex::default() }),
+    }
+}
+
+/// Nothing at all.
+struct Silent;
+
+impl Progress for Silent {
+    fn event(&self, _: PullEvent) {}
+}
+
+/// A line for every step.
+struct Plain {
+    target: Target,
+    /// The last line of each layer, so that none is repeated.
+    shown: Mutex<HashMap<String, &'static str>>,
+}
+
+impl Progress for Plain {
+    fn event(&self, event: PullEvent) {
+        let line = match &event {
+            PullEvent::Layer { layer, state } => {
+                let Some(words) = words(*state) else { return };
+                let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+                if shown.insert(layer.clone(), words) == Some(words) && words != RETRYING {
+                    return;
+                }
+                format!("{layer}: {}", described(*state, words))
+            }
+            other => match line(other) {
+                Some(line) => line,
+                None => return,
+            },
+        };
+        write_line(self.target, &line);
+    }
+}
+
+const RETRYING: &str = "Retrying";
+
+/// Docker's words for a state; none for how far a download came.
+fn words(state: LayerState) -> Option<&'static str> {
+    match state {
+        LayerState::AlreadyExists => Some("Already exists"),
+        LayerState::Waiting => Some("Pulling fs layer"),
+        LayerState::Downloading(..) => None,
+        LayerState::Downloaded => Some("Download complete"),
+        LayerState::Complete => Some("Pull complete"),
+        LayerState::Retrying(..) => Some(RETRYING),
+    }
+}
+
+fn described(state: LayerState, words: &str) -> String {
+    match state {
+        LayerState::Retrying(attempt, 1) => format!("{RETRYING} in 1 second (attempt {attempt})"),
+        LayerState::Retrying(attempt, wait) => {
+            format!("{RETRYING} in {wait} seconds (attempt {attempt})")
+        }
+        _ => words.to_owned(),
+    }
+}
+
+/// The lines that are about the whole image.
+fn line(event: &PullEvent) -> Option<String> {
+    match event {
+        PullEvent::Resolving { reference } => {
+            let version = reference
+                .tag()
+                .map(str::to_owned)
+                .or_else(|| reference.digest().map(ToString::to_string))
+                .unwrap_or_default();
+            Some(format!("{version}: Pulling from {}", reference.repository()))
+        }
+        PullEvent::Done { digest, newer, reference } => {
+            let status = match newer {
+                true => format!("Downloaded newer image for {}", reference.familiar()),
+                false => format!("Image is up to date for {}", reference.familiar()),
+            };
+            Some(format!("Digest: {digest}\nStatus: {status}"))
+        }
+        PullEvent::Layer { .. } => None,
+    }
+}
+
+fn write_line(target: Target, line: &str) {
+    let text = format!("{line}\n");
+    // Nobody can be told that nobody listens; the pull itself goes on.
+    let _ = match target {
+        Target::Stdout => std::io::stdout().lock().write_all(text.as_bytes()),
+        Target::Stderr => std::io::stderr().lock().write_all(text.as_bytes()),
+        Target::Nowhere => Ok(()),
+    };
+}
+
+/// A line per layer, redrawn.
+struct Live {
+    target: Target,
+    bars: MultiProgress,
+    layers: Mutex<HashMap<String, ProgressBar>>,
+}
+
+impl Live {
+    fn new(target: Target) -> Self {
+        let draw = match target {
+            Target::Stderr => ProgressDrawTarget::stderr(),
+            _ => ProgressDrawTarget::stdout(),
+        };
+        Self { target, bars: MultiProgress::with_draw_target(draw), layers: Mutex::default() }
+    }
+
+    fn bar(&self, layer: &str) -> ProgressBar {
+        let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
+        let make = || {
+            let bar = self.bars.add(ProgressBar::new(0));
+            bar.set_style(style("{prefix}: {msg}"));
+            bar.set_prefix(layer.to_owned());
+            bar
+        };
+        layers.entry(layer.to_owned()).or_insert_with(make).clone()
+    }
+
+    fn layer(&self, layer: &str, state: LayerState) {
+        let bar = self.bar(layer);
+        match state {
+            LayerState::Downloading(done, Some(all)) => {
+                bar.set_style(style(DOWNLOAD));
+                bar.set_length(all);
+                bar.set_position(done);
+                bar.set_message(format!("{}/{}", human::size(done, 4), human::size(all, 4)));
+            }
+            LayerState::Downloading(done, None) => {
+                bar.set_message(format!("Downloading {}", human::size(done, 4)));
+            }
+            state => {
+                let words = words(state).unwrap_or_default();
+                bar.set_style(style("{prefix}: {msg}"));
+                let message = described(state, words);
+                match state {
+                    LayerState::AlreadyExists | LayerState::Complete => {
+                        bar.finish_with_message(message);
+                    }
+                    _ => bar.set_message(message),
+                }
+            }
+        }
+    }
+}
+
+/// As Docker draws it.
+const DOWNLOAD: &str = "{prefix}: Downloading [{bar:50}] {msg}";
+const DOWNLOAD_IN_COLOUR: &str = "{prefix}: Downloading [{bar:50.cyan}] {msg}";
+
+fn style(template: &str) -> ProgressStyle {
+    let coloured = template == DOWNLOAD && !environment::no_color();
+    let template = if coloured { DOWNLOAD_IN_COLOUR } else { template };
+    let style = ProgressStyle::with_template(template);
+    style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
+}
+
+impl Progress for Live {
+    fn event(&self, event: PullEvent) {
+        match &event {
+            PullEvent::Layer { layer, state } => self.layer(layer, *state),
+            other => {
+                if let Some(line) = line(other) {
+                    self.bars.suspend(|| write_line(self.target, &line));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        // Layers that did not come to an end stay as they were last seen.
+        let layers = self.layers.get_mut().unwrap_or_else(PoisonError::into_inner);
+        layers.values().filter(|bar| !bar.is_finished()).for_each(ProgressBar::abandon);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tug_types::{Digest, ImageReference};
+
+    #[test]
+    fn lines_are_dockers() {
+        let reference = ImageReference::parse("busybox").unwrap();
+        let digest = Digest::from_sha256([0xab; 32]);
+        let resolving = PullEvent::Resolving { reference: reference.clone() };
+        assert_eq!(line(&resolving).unwrap(), "latest: Pulling from library/busybox");
+        let done = |newer| PullEvent::Done { digest, newer, reference: reference.clone() };
+        assert_eq!(
+            line(&done(true)).unwrap(),
+            format!("Digest: {digest}\nStatus: Downloaded newer image for busybox:latest")
+        );
+        assert!(
+            line(&done(false)).unwrap().ends_with("Status: Image is up to date for busybox:latest")
+        );
+        let by_digest = reference.with_digest(digest);
+        let resolving = PullEvent::Resolving { reference: by_digest };
+        assert_eq!(line(&resolving).unwrap(), format!("{digest}: Pulling from library/busybox"));
+    }
+
+    #[test]
+    fn states_have_dockers_words() {
+        for (state, text) in [
+            (LayerState::Waiting, "Pulling fs layer"),
+            (LayerState::AlreadyExists, "Already exists"),
+            (LayerState::Downloaded, "Download complete"),
+            (LayerState::Complete, "Pull complete"),
+            (LayerState::Retrying(2, 5), "Retrying in 5 seconds (attempt 2)"),
+            (LayerState::Retrying(1, 1), "Retrying in 1 second (attempt 1)"),
+        ] {
+            assert_eq!(described(state, words(state).unwrap()), text);
+        }
+        assert_eq!(words(LayerState::Downloading(1, Some(2))), None);
+    }
+}

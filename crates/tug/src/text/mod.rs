@@ -1,0 +1,7 @@
+//! What people and scripts read: units, tables, templates, JSON, exactly as Docker prints them. Pure.
+
+pub(crate) mod human;
+pub(crate) mod json;
+pub(crate) mod listing;
+pub(crate) mod table;
+pub(crate) mod template;
