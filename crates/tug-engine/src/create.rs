@@ -6,7 +6,7 @@
 
 use crate::engine::make_dir;
 use crate::image_config::ImageConfig;
-use crate::model::{Config, CreateRequest, HostConfig};
+use crate::model::{CreateRequest, HostConfig};
 use crate::mounts::{Source, Wish};
 use crate::record::{NetworkMode, Record};
 use crate::view::MountPoint;
@@ -425,6 +425,7 @@ fn validate(record: &Record, warnings: &mut Vec<String>) -> Result<(), Error> {
 mod tests {
     use super::*;
     use crate::image_config::{ImageRootFs, ImageRunConfig};
+    use crate::model::Config;
 
     fn image() -> ImageConfig {
         ImageConfig {

@@ -141,7 +141,7 @@ pub(crate) fn status(state: ContainerState) -> Status {
 
 /// `80/tcp`
 pub(crate) fn port_key(port: &PublishedPort) -> String {
-    format!("{}/{}", port.container_port, port.protocol.as_str())
+    format!("{}/{}", port.container_port, port.protocol)
 }
 
 pub(crate) fn network_name(record: &Record) -> String {

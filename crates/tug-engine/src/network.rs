@@ -5,6 +5,7 @@ use crate::{Engine, Error, ports};
 use std::net::Ipv4Addr;
 use std::path::Path;
 use tug_monitor::NetworkSpec;
+use tug_net::hosts::{ExtraHost, Hosts, Target};
 use tug_net::{BridgeConfig, Endpoint, resolv};
 use tug_types::{ContainerId, Explain};
 
@@ -75,29 +76,42 @@ impl Engine {
             return Ok(Vec::new());
         }
         write("hosts", &hosts(record, address)?)?;
-        let (text, warning) = self.resolv_conf(record);
+        let (text, warning) = resolv_conf(record)?;
         write("resolv.conf", &text)?;
         Ok(warning.into_iter().collect())
     }
 
-    fn resolv_conf(&self, record: &Record) -> (String, Option<String>) {
-        let host_network = record.network() == NetworkMode::Host;
-        let own = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-        let stub = std::fs::read_to_string("/run/systemd/resolve/resolv.conf").ok();
-        let overrides = resolv::Overrides {
-            servers: record.host.dns.clone(),
-            search: record.host.dns_search.clone(),
-            options: record.host.dns_options.clone(),
-        };
-        if host_network && overrides == resolv::Overrides::default() {
-            return (own, None);
-        }
-        let made = resolv::container_resolv_conf(&own, stub.as_deref(), &overrides);
-        let warning = made.fell_back.then(|| {
-            "the host's resolv.conf names only local resolvers; containers use public ones".to_owned()
-        });
-        (made.text, warning)
+}
+
+/// resolv.conf, and what to warn of.
+fn resolv_conf(record: &Record) -> Result<(String, Option<String>), Error> {
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let host = read("/etc/resolv.conf");
+    let overrides = overrides(record)?;
+    if record.network() == NetworkMode::Host {
+        return Ok((resolv::for_host(&host, &overrides).text, None));
     }
+    let systemd = resolv::uses_systemd_stub(&host).then(|| read(resolv::SYSTEMD_RESOLV_CONF));
+    let made = resolv::for_bridge(&host, systemd.as_deref(), &overrides);
+    let warning = made.public_resolvers.then(|| {
+        "the host names no resolver that a container can reach; using 8.8.8.8 and 8.8.4.4, or give --dns"
+            .to_owned()
+    });
+    Ok((made.text, warning))
+}
+
+fn overrides(record: &Record) -> Result<resolv::Overrides, Error> {
+    let bad = |value: &String| Error::BadValue {
+        what: "nameserver",
+        value: value.clone(),
+        why: "expected an IP address".to_owned(),
+    };
+    let servers = record.host.dns.iter().map(|text| text.parse().map_err(|_| bad(text)));
+    Ok(resolv::Overrides {
+        servers: servers.collect::<Result<_, _>>()?,
+        search: record.host.dns_search.clone(),
+        options: record.host.dns_options.clone(),
+    })
 }
 
 /// The end of a veth pair that a container of this id and address gets.
@@ -114,18 +128,37 @@ fn hosts(record: &Record, address: Option<(Ipv4Addr, Ipv4Addr)>) -> Result<Strin
     if record.network() == NetworkMode::Host {
         return std::fs::read_to_string("/etc/hosts").map_err(Error::files("read", "/etc/hosts"));
     }
-    let extra = record.host.extra_hosts.clone().unwrap_or_default();
-    let mut names = vec![record.config.hostname.clone()];
-    if !record.config.domainname.is_empty() {
-        names.insert(0, format!("{}.{}", record.config.hostname, record.config.domainname));
-    }
-    let host = resolv::HostsFile {
+    let extra = extra_hosts(record)?;
+    let file = Hosts {
         address: address.map(|(address, _)| address),
-        names,
+        hostname: &record.config.hostname,
+        domainname: &record.config.domainname,
+        extra: &extra,
         gateway: address.map(|(_, gateway)| gateway),
-        extra,
+        ipv6: true,
     };
-    host.text().map_err(|error| Error::Failed(error.failure()))
+    Ok(file.render())
+}
+
+/// `--add-host NAME:ADDRESS`, also `NAME=ADDRESS`.
+pub(crate) fn extra_hosts(record: &Record) -> Result<Vec<ExtraHost>, Error> {
+    let parse = |text: &String| {
+        let bad = |why: &str| Error::BadValue {
+            what: "add-host",
+            value: text.clone(),
+            why: why.to_owned(),
+        };
+        let (name, address) = text
+            .split_once([':', '='])
+            .filter(|(name, _)| !name.is_empty())
+            .ok_or_else(|| bad("bad format for add-host: expected NAME:ADDRESS"))?;
+        let target = match address.trim_matches(['[', ']']) {
+            "host-gateway" => Target::HostGateway,
+            address => Target::Address(address.parse().map_err(|_| bad("invalid IP address"))?),
+        };
+        Ok(ExtraHost { name: name.to_owned(), target })
+    };
+    record.host.extra_hosts.iter().flatten().map(parse).collect()
 }
 
 /// `tug0` and `tug` for the usual place; names made from the path for any other, so that two data

@@ -34,6 +34,7 @@ pub(crate) fn check(record: &Record) -> Result<(), Error> {
     rlimits(record)?;
     namespaces(record, None)?;
     capability_set(record)?;
+    crate::network::extra_hosts(record)?;
     working_dir(record).map(drop)
 }
 
@@ -56,6 +57,7 @@ pub(crate) fn container(
             upper: places.container_dir.join("upper"),
             work: places.container_dir.join("work"),
             mount_point: places.run_dir.join("rootfs"),
+            volatile: host.auto_remove,
         },
         readonly_rootfs: host.readonly_rootfs,
         namespaces: namespaces(record, places.join_network.clone())?,

@@ -315,6 +315,9 @@ impl Client {
     }
 
     fn request(&mut self, request: &Request) -> Result<(), Error> {
+        if self.ended.is_some() {
+            return Err(Error::NotRunning);
+        }
         match protocol::send(&self.socket, &request.encode(), None, true) {
             Ok(()) => Ok(()),
             // Its last words may still be waiting here.

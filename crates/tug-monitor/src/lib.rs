@@ -12,7 +12,6 @@
 mod attach;
 mod client;
 mod error;
-mod kernel;
 mod layout;
 mod lock;
 pub mod log;

@@ -77,6 +77,11 @@ pub fn spawn(exe: &Path, spec: &MonitorSpec, lock: OwnedFd) -> Result<Starting, 
 }
 
 impl Starting {
+    /// The monitor's process id.
+    pub fn monitor_pid(&self) -> i32 {
+        self.pid
+    }
+
     /// Waits until the container's process runs.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use crate::{PortHolder, Protocol};
 use std::io;
 use std::net::Ipv4Addr;
-use tug_types::{Explain, Kind};
+use tug_types::{Explain, Kind, Subject};
 
 /// Result with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -139,6 +139,13 @@ impl Explain for Error {
                 Some(libc::EPERM | libc::EACCES) => Kind::Denied,
                 _ => Kind::Internal,
             },
+        }
+    }
+
+    fn subject(&self) -> Option<Subject> {
+        match self {
+            Self::PortAllocated { container, .. } => Some(Subject::ContainerAt(*container)),
+            _ => None,
         }
     }
 

@@ -7,7 +7,7 @@
 use crate::root::Root;
 use crate::spec::{ContainerSpec, Mount, MountSource, Propagation, Rootfs};
 use crate::{Error, devices, tmpfs};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
@@ -443,8 +443,3 @@ pub(crate) fn bind_fd(root: &Root, fd: BorrowedFd<'_>, path: &ContainerPath) -> 
     place(tree.as_fd(), target.as_fd()).map_err(failed)
 }
 
-/// Whether a path exists in the container, not following a final symlink.
-pub(crate) fn exists(root: &Root, path: &str) -> bool {
-    let relative = path.trim_start_matches('/');
-    rustix::fs::statat(root.fd(), relative, AtFlags::SYMLINK_NOFOLLOW).is_ok()
-}

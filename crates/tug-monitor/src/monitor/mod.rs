@@ -19,7 +19,7 @@ mod watch;
 
 pub(crate) use undo::{Ground, take_down};
 
-use crate::kernel::cgroup;
+use tug_runtime::cgroup;
 use crate::start::FIRST_DESCRIPTOR;
 use crate::{ExitRecord, MonitorSpec};
 use farewell::Farewell;

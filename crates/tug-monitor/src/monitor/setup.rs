@@ -8,7 +8,7 @@ use super::undo::{Ground, Undo};
 use super::watch::Watch;
 use crate::client::socket_address;
 use crate::error::StepError;
-use crate::kernel::{self, Created, Stdio};
+use tug_runtime::{self as kernel, Created, Stdio};
 use crate::log::{Stream, Writer};
 use crate::{MonitorSpec, NetworkSpec, RunState, layout, record};
 use rustix::fs::{Mode, OFlags};

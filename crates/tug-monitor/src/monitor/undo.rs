@@ -4,7 +4,7 @@
 //! and runs them all, whatever fails on the way. Each may run although its step failed half-way or
 //! never happened.
 
-use crate::kernel::cgroup;
+use tug_runtime::cgroup;
 use crate::{MonitorSpec, NetworkSpec};
 use std::path::PathBuf;
 use tug_net::{PublishedPort, Reservation};
