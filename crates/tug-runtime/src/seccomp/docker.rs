@@ -177,21 +177,29 @@ const ROWS: &[Row] = &[
 
 /// The profile as it reads for these capabilities.
 pub(super) fn policy(machine: Machine, capabilities: &[String]) -> Policy {
-    let has = |name: &str| capabilities.iter().any(|capability| capability == name);
-    let mut policy =
-        Policy::new(machine.native(), machine.abis().iter().copied(), Action::errno(EPERM));
-    for row in ROWS {
-        let applies = match row.when {
-            When::Always => true,
-            When::With(capability) => has(capability),
-            When::Without(capability) => !has(capability),
-            When::On(machines) => machine == machines,
-        };
-        if applies {
-            for name in row.calls.split_ascii_whitespace() {
-                policy.add(name, row.conditions, row.action);
-            }
-        }
+    let mut policy = Policy::new(machine.native(), machine.abis().iter().copied(), DEFAULT);
+    for (name, conditions, action) in rules(machine, capabilities) {
+        policy.add(name, conditions, action);
     }
     policy
+}
+
+/// What happens without a rule: the answer programs expect when they lack a right.
+pub(super) const DEFAULT: Action = Action::errno(EPERM);
+
+/// The rows that apply, one rule a name.
+pub(super) fn rules(
+    machine: Machine,
+    capabilities: &[String],
+) -> impl Iterator<Item = (&'static str, &'static [Condition], Action)> {
+    let has = |name: &str| capabilities.iter().any(|capability| capability == name);
+    let applies = move |row: &&Row| match row.when {
+        When::Always => true,
+        When::With(capability) => has(capability),
+        When::Without(capability) => !has(capability),
+        When::On(machines) => machine == machines,
+    };
+    ROWS.iter().filter(applies).flat_map(|row| {
+        row.calls.split_ascii_whitespace().map(|name| (name, row.conditions, row.action))
+    })
 }

@@ -87,7 +87,7 @@ pub(super) struct Table {
 }
 
 /// No table is near this long; [`Table::far`] holds what lies beyond.
-const FAR: u32 = 1024;
+pub(super) const FAR: u32 = 1024;
 
 impl Table {
     fn slot(&mut self, number: u32) -> &mut Verdict {
@@ -195,7 +195,7 @@ impl Policy {
 
 /// socketcall(2) and ipc(2): on 32-bit x86 also the way to the sockets' and System V's calls, by a
 /// number in the first argument (linux/net.h, linux/ipc.h).
-fn multiplexed(name: &str) -> Option<(u32, Condition)> {
+pub(super) fn multiplexed(name: &str) -> Option<(u32, Condition)> {
     const SOCKETCALL: u32 = syscalls::x86::Sysno::socketcall as u32;
     const IPC: u32 = syscalls::x86::Sysno::ipc as u32;
     // ipc's upper half is a version.
