@@ -123,3 +123,43 @@ pub fn wait_for_cgroups_gone(id: &str) {
     let ids = BTreeSet::from([id.to_owned()]);
     wait::until(&format!("cgroups of {id} to go"), || cgroups(&ids).is_empty());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::ip;
+    use std::process::Command;
+
+    fn found(dir: &Path, network: &Network) -> String {
+        Leaks::now(dir, &BTreeSet::new(), network).0.join("\n")
+    }
+
+    #[test]
+    fn what_is_left_is_found() {
+        let network = Network::private();
+        let dir = tempfile::Builder::new().prefix("tug-leaks-").tempdir();
+        let dir = dir.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(found(dir.path(), &network), "");
+
+        let child = Command::new("sleep").arg("60").env("X", dir.path()).spawn();
+        let mut child = child.unwrap_or_else(|error| panic!("{error}"));
+        wait::until("the process to be found", || found(dir.path(), &network).contains("sleep 60"));
+        assert!(child.kill().is_ok() && child.wait().is_ok());
+        assert_eq!(found(dir.path(), &network), "");
+
+        ip("link add tug0 type bridge");
+        assert_eq!(found(dir.path(), &network), "link tug0");
+        ip("link del tug0");
+        process::run("nft", &["add", "table", "ip", "x"]).ok();
+        assert_eq!(found(dir.path(), &network), "nft table ip x");
+        process::run("nft", &["flush", "ruleset"]).ok();
+
+        assert!(std::fs::create_dir_all(dir.path().join("data/x")).is_ok());
+        assert!(found(dir.path(), &network).starts_with("file /"));
+        let mounted = dir.path().to_string_lossy().into_owned() + "/data/x";
+        process::run("mount", &["-t", "tmpfs", "none", &mounted]).ok();
+        assert!(found(dir.path(), &network).contains("\nmount "));
+        process::run("umount", &[&mounted]).ok();
+        assert!(!found(dir.path(), &network).contains("mount "));
+    }
+}

@@ -70,3 +70,24 @@ impl Drop for Machine {
 pub fn ip(words: &str) {
     crate::process::run("ip", &words.split(' ').collect::<Vec<_>>()).ok();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn the_cable_carries() {
+        let moved = tug_sys::netns::unshare();
+        assert!(moved.is_ok());
+        let machine = Machine::join();
+        let listener = machine.on(|| TcpListener::bind((ITS_ADDRESS, 80)));
+        let listener = listener.unwrap_or_else(|error| panic!("{error}"));
+        let client = TcpStream::connect((ITS_ADDRESS, 80));
+        let peer = listener.accept().map(|(_, peer)| peer.ip().to_string());
+        assert_eq!(peer.unwrap_or_default(), OUR_ADDRESS);
+        drop(listener);
+        assert!(client.and_then(|mut stream| stream.read(&mut [0])).is_ok());
+    }
+}

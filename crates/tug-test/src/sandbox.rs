@@ -42,9 +42,10 @@ impl Sandbox {
         let network = Network::private();
         for step in [
             "link set lo up".to_owned(),
-            format!("link add eth0 mtu {UPLINK_MTU} type dummy"),
+            format!("link add eth0 mtu {UPLINK_MTU} type veth peer name router mtu {UPLINK_MTU}"),
             format!("address add {UPLINK}/24 dev eth0"),
             "link set eth0 up".to_owned(),
+            "link set router up".to_owned(),
             "route add default via 192.0.2.1".to_owned(),
         ] {
             process::run("ip", &step.split(' ').collect::<Vec<_>>()).ok();

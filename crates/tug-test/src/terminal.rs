@@ -127,3 +127,27 @@ impl Drop for Terminal {
 fn size(rows: u16, columns: u16) -> Winsize {
     Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_is_talked_to_and_resized() {
+        let mut command = Command::new("sh");
+        command.env("PATH", "/usr/bin:/bin").env("PS1", "> ");
+        let mut terminal = Terminal::start(command, 24, 80);
+        terminal.expect("> ");
+        terminal.send("stty size; trap 'stty size' WINCH\r");
+        terminal.expect("24 80");
+        terminal.resize(50, 132);
+        terminal.send("\r");
+        terminal.expect("50 132");
+        assert!(terminal.is_cooked());
+        terminal.send("stty raw; echo done\r");
+        terminal.expect("done\r\n");
+        assert!(!terminal.is_cooked());
+        terminal.send("exit 7\n");
+        assert_eq!(terminal.wait(), 7);
+    }
+}

@@ -154,8 +154,10 @@ fn nothing_left(s: &Sandbox, what: &str) {
     until(&format!("no process: {what}"), || process::mentioning(&s.path("exec")).is_empty());
     until(&format!("no directory: {what}"), || s.container_dirs().is_empty());
     let links = process::run("ip", &["-brief", "link"]);
-    let veths = links.lines().into_iter().filter(|line| line.contains('@')).count();
-    assert_eq!(veths, 0, "{what}: {links}");
+    // tug0 is the bridge; a container's end is named tug and its id.
+    let ends =
+        links.lines().into_iter().filter(|line| line.starts_with("tug") && line.contains('@'));
+    assert_eq!(ends.count(), 0, "{what}: {links}");
     let rules = process::run("nft", &["list", "ruleset"]);
     assert!(!rules.stdout.contains("172.17.0.2"), "{what}: {rules}");
     assert_eq!(s.tug(&["volume", "ls", "-q"]).ok(), "", "{what}");
