@@ -13,8 +13,8 @@
 //!   alternatives.
 //! - Calls through an architecture the profile does not list kill the thread.
 //!
-//! Nothing here is cached or compiled ahead: Docker's default takes less time than a system call
-//! or two (see the test `the_default_is_compiled_in_no_time`).
+//! Nothing here is cached or compiled ahead: Docker's default takes some 30 microseconds, its 713
+//! instructions included (see the test `the_default_is_compiled_in_no_time`).
 
 mod abi;
 mod compile;
@@ -161,6 +161,7 @@ pub(crate) fn program(
 }
 
 /// Whether the profile asks for `SECCOMP_FILTER_FLAG_LOG`, the `log` of [`tug_sys::seccomp::load`].
+#[cfg_attr(not(test), expect(dead_code, reason = "the start of a process does not ask yet"))]
 pub(crate) fn logs(seccomp: &crate::Seccomp) -> bool {
     match seccomp {
         crate::Seccomp::Unconfined | crate::Seccomp::Default => false,

@@ -1,7 +1,7 @@
 //! From a policy to a BPF program.
 //!
 //! The program first looks at the architecture (a chain: there are two at most), then finds the call
-//! in a balanced binary tree over the numbers, in which neighbours that fare alike are one leaf: nine
+//! in a balanced binary tree over the numbers, in which neighbours that fare alike are one leaf: about nine
 //! comparisons for Docker's default, where a list of some 400 calls would be a chain of as many. Only
 //! leaves with conditions look at arguments, so that the kernel (since 5.11) works out once, at
 //! load, which numbers always pass, and does not run the program for those at all.

@@ -9,11 +9,14 @@ use tug_sys::seccomp::Instruction;
 /// One name, and when what happens.
 pub(super) type Rule = (String, Vec<Condition>, Action);
 
+/// The same once its name is a number.
+type Numbered = (Vec<Condition>, Action);
+
 pub(super) struct Oracle {
     abis: Vec<Abi>,
     default: Action,
     /// By table and number within it.
-    rules: BTreeMap<(u8, u32), Vec<(Vec<Condition>, Action)>>,
+    rules: BTreeMap<(u8, u32), Vec<Numbered>>,
     /// By table, the newest call that any rule names.
     newest: BTreeMap<u8, Option<u32>>,
 }
@@ -66,7 +69,7 @@ impl Oracle {
         };
         let telling = || rules.iter().filter(|(_, action)| *action != self.default);
         let always = telling().find(|(conditions, _)| conditions.is_empty());
-        let holds = |(conditions, _): &&(Vec<Condition>, Action)| {
+        let holds = |(conditions, _): &&Numbered| {
             conditions.iter().all(|c| holds(c.test, arguments[usize::from(c.argument)]))
         };
         always.or_else(|| telling().find(holds)).map_or(self.default, |(_, action)| *action)
@@ -78,8 +81,9 @@ impl Oracle {
         let near = (0..700).chain(0xf_0000..0xf_0009).chain([u32::MAX, X32_BIT - 1, 1 << 31]);
         for architecture in [X86_64, I386, AARCH64, ARM, 0x1234] {
             for number in near.clone().chain(X32_BIT..X32_BIT + 700) {
-                for _ in 0..self.tries(number) {
-                    let arguments = std::array::from_fn(|_| self.argument(number, random));
+                let telling = self.telling(number);
+                for _ in 0..if telling.is_empty() { 1 } else { 30 } {
+                    let arguments = std::array::from_fn(|_| argument(&telling, random));
                     assert_eq!(
                         bpf::run(program, architecture, number, arguments).0,
                         self.decide(architecture, number, arguments),
@@ -90,41 +94,32 @@ impl Oracle {
         }
     }
 
-    fn conditions(&self, number: u32) -> impl Iterator<Item = &Condition> {
-        let rules = self
-            .abis
-            .iter()
-            .filter_map(move |abi| self.rules.get(&(*abi as u8, number & !X32_BIT)));
-        rules.flatten().flat_map(|rule| &rule.0)
+    /// What the conditions on this call ask, by whatever way into the kernel.
+    fn telling(&self, number: u32) -> Vec<Test> {
+        let rules = |abi: &Abi| self.rules.get(&(*abi as u8, number & !X32_BIT));
+        let conditions = self.abis.iter().filter_map(rules).flatten().flat_map(|rule| &rule.0);
+        conditions.map(|condition| condition.test).collect()
     }
+}
 
-    fn tries(&self, number: u32) -> usize {
-        if self.conditions(number).next().is_some() { 40 } else { 1 }
+/// Mostly a number from one of the tests, or one close by.
+fn argument(telling: &[Test], random: &mut Random) -> u64 {
+    if telling.is_empty() {
+        return random.next();
     }
-
-    /// Mostly a number from some condition on the call, or one close by.
-    fn argument(&self, number: u32, random: &mut Random) -> u64 {
-        let telling: Vec<u64> = self
-            .conditions(number)
-            .map(|condition| match condition.test {
-                Test::Equal(n) | Test::NotEqual(n) | Test::Less(n) | Test::AtMost(n) => n,
-                Test::Greater(n) | Test::AtLeast(n) => n,
-                Test::Masked { mask, value } => value | random.next() & !mask,
-            })
-            .collect();
-        if telling.is_empty() {
-            return random.next();
-        }
-        let near = random.of(&telling);
-        match random.below(10) {
-            0..4 => near,
-            4 => near.wrapping_add(1),
-            5 => near.wrapping_sub(1),
-            6 => near ^ 1 << 32,
-            7 => near.rotate_left(32),
-            8 => near ^ 1 << random.below(64),
-            _ => random.next(),
-        }
+    let near = match random.of(telling) {
+        Test::Equal(n) | Test::NotEqual(n) | Test::Less(n) | Test::AtMost(n) => n,
+        Test::Greater(n) | Test::AtLeast(n) => n,
+        Test::Masked { mask, value } => value | random.next() & !mask,
+    };
+    match random.below(10) {
+        0..4 => near,
+        4 => near.wrapping_add(1),
+        5 => near.wrapping_sub(1),
+        6 => near ^ 1 << 32,
+        7 => near.rotate_left(32),
+        8 => near ^ 1 << random.below(64),
+        _ => random.next(),
     }
 }
 
