@@ -1,7 +1,7 @@
 //! What can be wrong with an archive handed to `load`, or with a change handed to `import`.
 
 use tug_registry::{ManifestError, PlatformError};
-use tug_types::{Digest, DigestError, Explain, Kind, ReferenceError};
+use tug_types::{Digest, Explain, Kind, ReferenceError};
 
 /// Why no image came out of an archive or a request.
 #[derive(Debug, thiserror::Error)]
@@ -44,8 +44,6 @@ pub(crate) enum ImageError {
     Artifact { name: String, kind: String },
     #[error("{by} holds an invalid image name")]
     Reference { by: String, source: ReferenceError },
-    #[error("{by} holds an invalid digest")]
-    Digest { by: String, source: DigestError },
     #[error("no matching manifest for {wanted} in {name}: it has {}", available.join(", "))]
     NoPlatform { name: String, wanted: String, available: Vec<String> },
     #[error("image {id} does not match the specified platform: wanted {wanted}, actual: {actual}")]
