@@ -19,13 +19,13 @@ mod watch;
 
 pub(crate) use undo::{Ground, take_down};
 
-use tug_runtime::cgroup;
 use crate::start::FIRST_DESCRIPTOR;
 use crate::{ExitRecord, MonitorSpec};
 use farewell::Farewell;
 use setup::Setup;
 use std::io::Read;
 use std::os::fd::OwnedFd;
+use tug_runtime::cgroup;
 use tug_types::{Failure, Kind};
 
 /// SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGALRM, SIGTERM, SIGUSR1, SIGUSR2: a monitor ends with its

@@ -8,7 +8,6 @@ use super::undo::{Ground, Undo};
 use super::watch::Watch;
 use crate::client::socket_address;
 use crate::error::StepError;
-use tug_runtime::{self as kernel, Created, Stdio};
 use crate::log::{Stream, Writer};
 use crate::{MonitorSpec, NetworkSpec, RunState, layout, record};
 use rustix::fs::{Mode, OFlags};
@@ -20,7 +19,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use tug_net::PublishedPort;
-use tug_runtime::Namespace;
+use tug_runtime::{Created, Namespace, Stdio};
 use tug_types::{Explain, Failure};
 
 /// The connections that may wait before the first event is looked at.
@@ -119,7 +118,7 @@ impl<'a> Setup<'a> {
 
     fn create(&mut self, stdio: Stdio) -> Result<Created, Failure> {
         self.ground.push(Undo::Cgroup);
-        kernel::spawn(&self.spec.container, stdio).map_err(|error| error.failure())
+        tug_runtime::spawn(&self.spec.container, stdio).map_err(|error| error.failure())
     }
 
     /// Puts the new network namespace where it belongs.
@@ -168,6 +167,8 @@ impl<'a> Setup<'a> {
                 }
             }
             let target = Target {
+                id: spec.container.id.clone(),
+                cgroup_parent: spec.container.cgroup_parent.clone(),
                 pid: state.pid,
                 pidfd,
                 own_pid_namespace: spec.container.namespaces.pid == Namespace::New,

@@ -12,13 +12,17 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
+use tug_runtime::cgroup;
 use tug_sys::signals;
+use tug_types::ContainerId;
 
 pub(super) const KILL: i32 = 9;
 
 /// The process signals go to.
 #[derive(Debug)]
 pub(super) struct Target {
+    pub(super) id: ContainerId,
+    pub(super) cgroup_parent: String,
     pub(super) pid: i32,
     pub(super) pidfd: OwnedFd,
     /// It is PID 1 of a namespace of its own, so the kernel protects it from signals.
@@ -47,10 +51,10 @@ impl Target {
         read_status(self.pid).is_none_or(|status| takes(&status, signal))
     }
 
-    /// Sends the signal to the processes below PID 1 that handle it. Whether there was any.
+    /// Sends the signal to the other processes of the container that handle it. Whether there was any.
     fn tell_others(&self, signal: i32) -> bool {
         let mut told = false;
-        for pid in descendants(self.pid) {
+        for pid in cgroup::pids(&self.id, &self.cgroup_parent).unwrap_or_default() {
             let Some(pidfd) =
                 Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok())
             else {
@@ -81,26 +85,6 @@ fn takes(status: &str, signal: i32) -> bool {
     bit.is_some_and(|bit| (mask("SigCgt:") | mask("SigBlk:")) & bit != 0)
 }
 
-/// Everything below a process. A snapshot: nothing stops them from forking meanwhile.
-fn descendants(pid: i32) -> Vec<i32> {
-    let mut found = Vec::new();
-    let mut next = vec![pid];
-    while let Some(pid) = next.pop() {
-        let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { continue };
-        for thread in threads.flatten() {
-            let children = std::fs::read_to_string(thread.path().join("children"));
-            for child in children.unwrap_or_default().split_ascii_whitespace() {
-                let Ok(child) = child.parse() else { continue };
-                if !found.contains(&child) {
-                    found.push(child);
-                    next.push(child);
-                }
-            }
-        }
-    }
-    found
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,11 +103,5 @@ mod tests {
         for none in [0, -1, 65, i32::MIN] {
             assert!(!takes("SigCgt:\tffffffffffffffff\n", none));
         }
-    }
-
-    #[test]
-    fn children_of_children_are_found() {
-        assert!(descendants(1).contains(&(std::process::id() as i32)));
-        assert!(!descendants(std::process::id() as i32).contains(&1));
     }
 }

@@ -4,11 +4,10 @@
 //! and runs them all, whatever fails on the way. Each may run although its step failed half-way or
 //! never happened.
 
-use tug_runtime::cgroup;
 use crate::{MonitorSpec, NetworkSpec};
 use std::path::PathBuf;
 use tug_net::{PublishedPort, Reservation};
-use tug_runtime::Rootfs;
+use tug_runtime::{Rootfs, cgroup};
 use tug_types::{ContainerId, Explain, Failure};
 
 /// The places a monitor works in, kept for its whole life.
