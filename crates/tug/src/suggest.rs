@@ -3,8 +3,8 @@
 /// The name nearest to what was written, if one is near enough to be worth a word.
 pub(crate) fn closest<'a>(text: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = match text.chars().count() {
-        0..=2 => 1,
-        3..=5 => 2,
+        0..=3 => 1,
+        4..=5 => 2,
         _ => 3,
     };
     let near = names.into_iter().filter_map(|name| {

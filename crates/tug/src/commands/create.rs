@@ -11,7 +11,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use tug_engine::CreateRequest;
-use tug_types::{ContainerId, ImageReference, Kind};
+use tug_types::{ContainerId, ImageReference};
 
 pub(crate) static COMMAND: Command = Command {
     names: &["create", "container create"],

@@ -135,7 +135,8 @@ impl Choice {
 
 /// `busybox`, `busybox:1.*`, `*/app`: a `*` stays within one part of the name.
 fn pattern(text: &str) -> Result<Regex, Quit> {
-    let whole = ImageReference::parse(text).map(|reference| match text.contains([':', '@']) {
+    let tagged = text.rsplit('/').next().is_some_and(|name| name.contains([':', '@']));
+    let whole = ImageReference::parse(text).map(|reference| match tagged {
         true => reference.familiar(),
         false => reference.familiar_name(),
     });

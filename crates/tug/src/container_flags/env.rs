@@ -60,9 +60,8 @@ pub(crate) fn read_file(text: &str, variables: Variables<'_>) -> Result<Vec<Stri
         if name.contains(char::is_whitespace) {
             return Err(format!("variable '{name}' contains whitespaces"));
         }
-        match value.map(str::to_owned).or_else(|| variables(name)) {
-            Some(value) => list.push(format!("{name}={value}")),
-            None => {}
+        if let Some(value) = value.map(str::to_owned).or_else(|| variables(name)) {
+            list.push(format!("{name}={value}"));
         }
     }
     Ok(list)
@@ -97,7 +96,7 @@ pub(crate) fn labels(
             .map_err(|why| parsed.wrong(format!("invalid label file ({path}): {why}")))?;
         labels.extend(lines.iter().map(|line| split(line)));
     }
-    labels.extend(parsed.read_all("label", |text| label(text))?);
+    labels.extend(parsed.read_all("label", label)?);
     Ok(labels)
 }
 

@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn help_has_dockers_shape() {
-        let command = Command {
+        static COMMAND: Command = Command {
             names: &["stop", "container stop"],
             usage: "[OPTIONS] CONTAINER [CONTAINER...]",
             about: "Stop one or more running containers",
@@ -110,7 +110,7 @@ mod tests {
             run: |_, _| Ok(0),
         };
         assert_eq!(
-            help(&command),
+            help(&COMMAND),
             "\
 Usage:  tug stop [OPTIONS] CONTAINER [CONTAINER...]
 

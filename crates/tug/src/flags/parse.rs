@@ -51,7 +51,7 @@ pub(crate) fn parse<'a>(command: &'a Command, words: Vec<String>) -> Result<Pars
     }
 }
 
-impl<'a> Parsed<'a> {
+impl Parsed<'_> {
     fn long(&mut self, text: &str, words: &mut impl Iterator<Item = String>) -> Result<(), Quit> {
         let (name, attached) = match text.split_once('=') {
             Some((name, value)) => (name, Some(value.to_owned())),
@@ -93,7 +93,7 @@ impl<'a> Parsed<'a> {
                 }
                 return Err(Quit::usage(
                     self.command,
-                    format!("unknown shorthand flag: '{letter}' in {word}"),
+                    format!("unknown shorthand flag: '{letter}' in -{letter}{rest}"),
                 ));
             };
             let value = match (flag.takes, rest.strip_prefix('=')) {
@@ -106,7 +106,7 @@ impl<'a> Parsed<'a> {
                 (Takes::Value(_), None) => words.next().ok_or_else(|| {
                     Quit::usage(
                         self.command,
-                        format!("flag needs an argument: '{letter}' in {word}"),
+                        format!("flag needs an argument: '{letter}' in -{letter}"),
                     )
                 })?,
             };
@@ -130,11 +130,6 @@ impl<'a> Parsed<'a> {
     fn bad(&self, flag: &Flag, value: &str, why: impl Display) -> Quit {
         let shown = flag.shown();
         Quit::usage(self.command, format!("invalid argument {value:?} for \"{shown}\" flag: {why}"))
-    }
-
-    /// The command that was parsed for.
-    pub(crate) fn command(&self) -> &'a Command {
-        self.command
     }
 
     /// The first argument.
@@ -311,9 +306,9 @@ mod tests {
         for (line, message) in [
             ("--foo b", "unknown flag: --foo"),
             ("--foo=bar b", "unknown flag: --foo"),
-            ("-itz b", "unknown shorthand flag: 'z' in -itz"),
+            ("-itz b", "unknown shorthand flag: 'z' in -z"),
             ("--env", "flag needs an argument: --env"),
-            ("-ie", "flag needs an argument: 'e' in -ie"),
+            ("-ie", "flag needs an argument: 'e' in -e"),
             ("-t=x b", "invalid argument \"x\" for \"-t, --tty\" flag: expected true or false"),
             ("--init=x b", "invalid argument \"x\" for \"--init\" flag: expected true or false"),
             ("-i", "'tug run' requires at least 1 argument"),

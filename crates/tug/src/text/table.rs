@@ -2,9 +2,14 @@
 
 use std::io::Write;
 
+/// Blanks between two columns.
+const BETWEEN: usize = 3;
+
 /// Aligns lines whose cells are separated by tabs.
 pub(crate) fn align(lines: &str, least: usize) -> String {
-    let mut writer = tabwriter::TabWriter::new(Vec::new()).minwidth(least).padding(3);
+    // The least width counts the blanks between in Go, and does not count them here.
+    let least = least.saturating_sub(BETWEEN);
+    let mut writer = tabwriter::TabWriter::new(Vec::new()).minwidth(least).padding(BETWEEN);
     // Writing into a vector does not fail.
     let _ = writer.write_all(lines.as_bytes()).and_then(|()| writer.flush());
     writer

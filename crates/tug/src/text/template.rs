@@ -74,12 +74,14 @@ pub(crate) fn unescape(text: &str) -> String {
 /// The name of a field that was not there.
 fn missing_field(error: &TemplateError) -> Option<String> {
     let text = error.to_string();
-    let rest = text.split_once("no entry for key \"")?.1;
-    Some(rest.split_once('"')?.0.to_owned())
+    Some(text.split_once("no entry for key: ")?.1.trim().to_owned())
 }
 
 fn described(error: &TemplateError) -> String {
-    error.to_string()
+    match error {
+        TemplateError::UndefinedFunction(name) => format!("function {name:?} not defined"),
+        other => other.to_string(),
+    }
 }
 
 fn text(value: &Value) -> String {
