@@ -3,7 +3,7 @@
 //! | file | owns |
 //! |---|---|
 //! | [`compression`] | telling gzip, zstd and plain streams apart, and reading them |
-//! | [`entry`] | one archive entry as headers, PAX records and GNU extensions describe it |
+//! | [`entry`], [`pax`] | one archive entry as headers, PAX records and GNU extensions describe it |
 //! | [`reader`] | walking the blocks of a tar stream |
 //! | [`body`] | content of a file on its way to the disk, holes left out |
 //! | [`tree`] | a directory below which everything stays: rooted lookups, creation, replacement |
@@ -24,6 +24,7 @@ mod entry;
 mod error;
 mod header;
 pub mod pack;
+mod pax;
 mod reader;
 pub mod skeleton;
 mod tree;

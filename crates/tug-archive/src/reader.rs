@@ -3,9 +3,8 @@
 //! Every byte of the stream passes here exactly once, and is either part of a file, which the
 //! caller takes with [`Reader::copy_body`], or handed to the recorder as it is.
 
-use crate::entry::{
-    self, BLOCK, Entry, Extensions, SparseFormat, checksum_matches, parse_pax, type_flag,
-};
+use crate::entry::{self, BLOCK, Entry, Extensions, checksum_matches, type_flag};
+use crate::pax::{self, SparseFormat, parse_pax};
 use crate::skeleton::Recorder;
 use crate::unpack::Limits;
 use crate::{EntryName, Error, Result};
@@ -142,11 +141,13 @@ impl<R: BufRead, W: Write> Reader<R, W> {
         match sparse.format() {
             Ok(None) => Ok(()),
             Ok(Some(_)) if entry.kind != entry::EntryKind::Regular => Ok(()),
-            Ok(Some(SparseFormat::Records)) => entry::set_record_pieces(entry, sparse),
+            Ok(Some(SparseFormat::Records)) => {
+                entry::set_pieces(entry, sparse.size, &sparse.numbers)
+            }
             Ok(Some(SparseFormat::InBody)) => {
                 let numbers = self.sparse_map_in_body(entry)?;
                 entry.stored = self.body;
-                entry::set_pieces(entry, entry::sparse_size(sparse), &numbers)
+                entry::set_pieces(entry, sparse.size, &numbers)
             }
             Err(()) => Err(Error::SparseMap { entry: entry.name() }),
         }
@@ -171,7 +172,7 @@ impl<R: BufRead, W: Write> Reader<R, W> {
                     line.push(byte);
                     continue;
                 }
-                let number = entry::decimal(&line).ok_or_else(invalid)?;
+                let number = pax::decimal(&line).ok_or_else(invalid)?;
                 line.clear();
                 match wanted {
                     None => wanted = Some(number.checked_mul(2).ok_or_else(invalid)?),

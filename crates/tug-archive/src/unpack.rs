@@ -6,17 +6,20 @@
 //! `utimensat` and `close`. Directories get their times, and everything that would interfere with
 //! making files in them, at the very end. Nothing is synced.
 
+mod attributes;
+
 use crate::body::FileBody;
-use crate::entry::{Entry, EntryKind, Time};
+use crate::entry::{Entry, EntryKind};
 use crate::reader::Reader;
 use crate::skeleton::Recorder;
 use crate::tree::{self, Dir, Missing, NO_FOLLOW, Tree, WalkError, file_type};
 use crate::{EntryName, Error, Result};
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
+use attributes::{Attributes, MERGED};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -142,40 +145,6 @@ struct Unpacker<R: BufRead, W: Write> {
     skipped_xattrs: u64,
 }
 
-/// What a file gets after it was made.
-struct Attributes {
-    name: EntryName,
-    mode: u32,
-    uid: u32,
-    gid: u32,
-    times: Timestamps,
-    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    /// The mode it was made with, before the umask.
-    made_with: u32,
-}
-
-/// Not made by us: nothing is known about its mode and owner.
-const MERGED: u32 = u32::MAX;
-
-impl Attributes {
-    fn of(entry: &Entry, made_with: u32) -> Self {
-        Self {
-            name: entry.name(),
-            mode: entry.mode,
-            uid: entry.uid,
-            gid: entry.gid,
-            times: times(entry.mtime),
-            xattrs: entry.xattrs.clone(),
-            made_with,
-        }
-    }
-}
-
-fn times(time: Time) -> Timestamps {
-    let time = Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() };
-    Timestamps { last_access: time, last_modification: time }
-}
-
 /// Turns a failed call into the entry's error.
 fn on<'e>(action: &'static str, entry: &'e Entry) -> impl Fn(Errno) -> Error + 'e {
     move |error| Error::Unpack { action, entry: entry.name(), source: error.into() }
@@ -242,7 +211,8 @@ impl<R: BufRead, W: Write> Unpacker<R, W> {
         let file = self.make(entry, parent, name, "create", || {
             rustix::fs::openat(parent, name, flags, mode)
         })?;
-        self.size += entry.size;
+        // Sparse files can be larger than everything; no sum of them is worth a panic.
+        self.size = self.size.saturating_add(entry.size);
         self.write_body(entry, parent, name, &file)?;
         self.set_attributes(&file, &Attributes::of(entry, made_with))
     }
@@ -454,93 +424,6 @@ impl<R: BufRead, W: Write> Unpacker<R, W> {
         for path in below {
             self.directories.remove(&path);
         }
-    }
-
-    /// Owner, mode, attributes, times, in this order; see the module.
-    fn set_attributes(&mut self, file: &OwnedFd, attributes: &Attributes) -> Result<()> {
-        let failed = |action: &'static str| {
-            move |error: Errno| Error::Unpack {
-                action,
-                entry: attributes.name.clone(),
-                source: error.into(),
-            }
-        };
-        let (uid, gid) = (attributes.uid, attributes.gid);
-        let merged = attributes.made_with == MERGED;
-        if merged || (uid, gid) != self.owner {
-            rustix::fs::fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
-                .map_err(failed("set the owner of"))?;
-        }
-        if merged || attributes.made_with & !self.tree.umask() != attributes.mode {
-            rustix::fs::fchmod(file, Mode::from_raw_mode(attributes.mode))
-                .map_err(failed("set the mode of"))?;
-        }
-        for (name, value) in &attributes.xattrs {
-            self.set_xattr(&attributes.name, name, || {
-                rustix::fs::fsetxattr(file, name.as_slice(), value, XattrFlags::empty())
-            })?;
-        }
-        rustix::fs::futimens(file, &attributes.times).map_err(failed("set the times of"))
-    }
-
-    /// The same for what cannot be opened: links (which have no mode) and special files.
-    fn set_attributes_by_name(
-        &mut self,
-        entry: &Entry,
-        parent: &Dir,
-        name: &[u8],
-        made_with: Option<u32>,
-    ) -> Result<()> {
-        if (entry.uid, entry.gid) != self.owner {
-            let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
-            rustix::fs::chownat(parent, name, Some(uid), Some(gid), NO_FOLLOW)
-                .map_err(on("set the owner of", entry))?;
-        }
-        if made_with.is_some_and(|made_with| made_with & !self.tree.umask() != entry.mode) {
-            // Not a link: it was made a moment ago as something else.
-            let mode = Mode::from_raw_mode(entry.mode);
-            rustix::fs::chmodat(parent, name, mode, AtFlags::empty())
-                .map_err(on("set the mode of", entry))?;
-        }
-        if !entry.xattrs.is_empty() {
-            let fd = parent.as_fd().as_raw_fd();
-            let path = [format!("/proc/self/fd/{fd}/").as_bytes(), name].concat();
-            for (attribute, value) in &entry.xattrs {
-                self.set_xattr(&entry.name(), attribute, || {
-                    let flags = XattrFlags::empty();
-                    rustix::fs::lsetxattr(path.as_slice(), attribute.as_slice(), value, flags)
-                })?;
-            }
-        }
-        rustix::fs::utimensat(parent, name, &times(entry.mtime), NO_FOLLOW)
-            .map_err(on("set the times of", entry))
-    }
-
-    /// Sets one attribute unless it must not or cannot be: overlay's own would let a layer read
-    /// files of other layers, SELinux's are the host's business, and not every file system keeps
-    /// all of them (as Docker does, which ignores the same failures).
-    fn set_xattr(
-        &mut self,
-        entry: &EntryName,
-        name: &[u8],
-        set: impl FnOnce() -> rustix::io::Result<()>,
-    ) -> Result<()> {
-        const FOREIGN: [&[u8]; 3] = [b"trusted.overlay.", b"user.overlay.", b"security.selinux"];
-        if FOREIGN.iter().any(|prefix| name.starts_with(prefix)) {
-            self.skipped_xattrs += 1;
-            return Ok(());
-        }
-        match set() {
-            Err(Errno::OPNOTSUPP) => self.skipped_xattrs += 1,
-            // User attributes exist on files and directories only.
-            Err(Errno::PERM) if name.starts_with(b"user.") => self.skipped_xattrs += 1,
-            other => other.map_err(|error| Error::Unpack {
-                action: "set the extended attributes of",
-                entry: entry.clone(),
-                source: error.into(),
-            })?,
-        }
-        Ok(())
     }
 
     fn finish_directories(&mut self) -> Result<()> {

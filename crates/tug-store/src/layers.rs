@@ -19,10 +19,15 @@
 //! - **In flight once.** Two processes that unpack the same layer wait for each other through
 //!   `tmp/unpack-<hex>.lock`; the second finds the layer there.
 
+mod draft;
+mod error;
 mod pipeline;
 
-use crate::lease::{self, Lease, LeaseError, entries, lock, private_dir, remove_tree, store_dir};
-use rustix::fs::{FlockOperation, Mode, OFlags, RenameFlags};
+pub use error::LayerError;
+
+use crate::lease::{self, Lease, entries, remove_tree, store_dir};
+use draft::{Draft, UnpackTurn};
+use rustix::fs::{Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -31,68 +36,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use tug_archive::{Assembler, Compression, UnpackOptions};
-use tug_types::{DiffId, Digest, Explain, Kind};
-
-/// A failed operation on a layer.
-#[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "each message says it")]
-pub enum LayerError {
-    #[error("no such layer: {layer}")]
-    NotFound { layer: DiffId },
-    #[error("unpack the layer")]
-    Unpack { source: tug_archive::Error },
-    /// The stream itself failed: what it was reading from says why.
-    #[error("read the layer")]
-    Read { source: io::Error },
-    #[error("the uncompressed layer should have the digest {expected} but has {actual}")]
-    WrongDigest { expected: DiffId, actual: DiffId },
-    #[error("write {path}")]
-    Write { path: PathBuf, source: io::Error },
-    #[error("put the layer {layer} in place")]
-    Commit { layer: DiffId, source: io::Error },
-    #[error("read the record of the layer {layer}")]
-    Info { layer: DiffId, source: io::Error },
-    #[error("take the layer {layer} out of its place")]
-    Detach { layer: DiffId, source: io::Error },
-    #[error("check the layer {layer}")]
-    Assemble { layer: DiffId, source: tug_archive::Error },
-    #[error("check the layer {layer}")]
-    Verify { layer: DiffId, source: io::Error },
-    #[error("the layer {layer} is damaged: its files make {actual}")]
-    Damaged { layer: DiffId, actual: DiffId },
-    #[error("sync the file system of {path}")]
-    Sync { path: PathBuf, source: io::Error },
-    #[error("start a thread for unpacking")]
-    Thread { source: io::Error },
-    #[error(transparent)]
-    Lease(#[from] LeaseError),
-}
-
-impl Explain for LayerError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::NotFound { .. } => Kind::NotFound,
-            Self::Unpack { source } => source.kind(),
-            Self::Read { .. } => Kind::Unavailable,
-            Self::WrongDigest { .. } => Kind::Invalid,
-            Self::Write { source, .. } | Self::Commit { source, .. } => lease::kind_of(source),
-            Self::Lease(error) => error.kind(),
-            _ => Kind::Internal,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Unpack { source } => source.hint(),
-            Self::Write { source, .. } | Self::Commit { source, .. } => lease::hint_of(source),
-            Self::Damaged { .. } | Self::Assemble { .. } => {
-                Some("remove the image and pull it again".to_owned())
-            }
-            Self::Lease(error) => error.hint(),
-            _ => None,
-        }
-    }
-}
+use tug_types::{DiffId, Digest};
 
 /// What is known about a layer without looking at its files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -395,57 +339,6 @@ fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .map(|text| text.trim().to_owned())
         .unwrap_or_default()
-}
-
-/// A layer being unpacked inside a lease. Dropped after a failure, it is deleted at once, not only
-/// with the lease.
-struct Draft {
-    dir: PathBuf,
-}
-
-impl Draft {
-    fn create(lease: &Lease) -> Result<Self, LayerError> {
-        let dir = lease.fresh_path("layer");
-        private_dir(&dir)?;
-        let fs = dir.join("fs");
-        fs::create_dir(&fs).map_err(|source| LayerError::Write { path: fs, source })?;
-        Ok(Self { dir })
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        // Renamed into place after success; otherwise the lease deletes what this cannot.
-        let _ = remove_tree(&self.dir);
-    }
-}
-
-/// The turn to unpack one layer, among all processes.
-struct UnpackTurn {
-    path: PathBuf,
-    _lock: OwnedFd,
-}
-
-impl UnpackTurn {
-    fn take(root: &Path, layer: &DiffId) -> Result<Self, LayerError> {
-        let path = lease::tmp_dir(root)?.join(format!("unpack-{}.lock", layer.0.hex()));
-        loop {
-            let held = lock(&path, FlockOperation::LockExclusive)?;
-            // Whoever had it before deletes the file; a lock on a deleted file excludes nobody.
-            let here = rustix::fs::fstat(&held).map(|stat| (stat.st_dev, stat.st_ino));
-            let there = rustix::fs::stat(&path).map(|stat| (stat.st_dev, stat.st_ino));
-            if here.is_ok() && here == there {
-                return Ok(Self { path, _lock: held });
-            }
-        }
-    }
-}
-
-impl Drop for UnpackTurn {
-    fn drop(&mut self) {
-        // Before the lock goes, so that the next one makes a new file.
-        let _ = fs::remove_file(&self.path);
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //!   lease-<random>/    lock       flock(2)ed by the owner for its lifetime
 //!                      protect/   one empty file per layer, named by its diff id
 //!                      …          the owner's half-done files
+//!   unpack-<hex>.lock  whose turn it is to unpack a layer (`layers`)
 //!   trash-<random>/    renamed out of its place, being deleted
 //! ```
 //!
@@ -162,6 +163,9 @@ pub fn sweep_dead(root: &Path) -> Result<(), LeaseError> {
         let _sweep = lock(&tmp.join(".sweep"), FlockOperation::LockExclusive)?;
         let mut dead = Vec::new();
         for path in entries(&tmp)? {
+            if name_starts_with(&path, "unpack-") {
+                remove_free_lock(&path)?;
+            }
             let is_trash = name_starts_with(&path, "trash-");
             if is_trash || (is_lease(&path) && !is_alive(&path)?) {
                 dead.push(path);
@@ -176,6 +180,27 @@ pub fn sweep_dead(root: &Path) -> Result<(), LeaseError> {
         result = result.and(removed);
     }
     result
+}
+
+/// Removes the lock file of a turn (`layers`) that a killed process had. Held while it goes, as
+/// everybody does, so that whoever waits for it sees that it is gone.
+fn remove_free_lock(path: &Path) -> Result<(), LeaseError> {
+    let failed = |error: Errno| LeaseError::Lock { path: path.to_owned(), source: error.into() };
+    let fd = match rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(()),
+        other => other.map_err(failed)?,
+    };
+    match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => return Ok(()),
+        other => other.map_err(failed)?,
+    }
+    // Between opening and locking, the path may have become somebody else's new file.
+    let here = rustix::fs::fstat(&fd).map(|stat| (stat.st_dev, stat.st_ino));
+    let there = rustix::fs::stat(path).map(|stat| (stat.st_dev, stat.st_ino));
+    if here.is_ok() && here == there {
+        rustix::fs::unlink(path).map_err(failed)?;
+    }
+    Ok(())
 }
 
 fn is_lease(path: &Path) -> bool {
@@ -301,11 +326,13 @@ mod tests {
         drop(dead);
         fs::rename(&kept, &remains).unwrap();
         fs::create_dir(root.join("tmp/trash-1")).unwrap();
+        fs::write(root.join("tmp/unpack-1.lock"), "").unwrap();
 
         assert_eq!(live_protected(root).unwrap(), HashSet::from([layer(1)]));
         sweep_dead(root).unwrap();
         assert!(!remains.exists());
         assert!(!root.join("tmp/trash-1").exists());
+        assert!(!root.join("tmp/unpack-1.lock").exists());
         assert!(alive.dir().join("protect").exists());
         drop(alive);
         assert!(live_protected(root).unwrap().is_empty());

@@ -11,3 +11,4 @@ pub mod launch;
 pub mod netns;
 pub mod seccomp;
 pub mod signals;
+pub mod writeback;

@@ -7,7 +7,7 @@
 //!
 //! Inflating bounds a pull and hashing takes a third of its time again, so they run on different
 //! cores. Pieces are shared, not copied, and their buffers go round; queues are short, so a layer
-//! holds about 4 MiB however large it is.
+//! holds about 6 MiB however large it is.
 
 use super::LayerError;
 use sha2::{Digest as _, Sha256};
@@ -22,8 +22,8 @@ use tug_types::{DiffId, Digest};
 
 /// Small enough that a piece is still in the cache when it is hashed and written.
 const PIECE: usize = 256 << 10;
-/// Pieces waiting for each of the two consumers.
-const QUEUE: usize = 6;
+/// Pieces waiting for each of the two consumers: enough to go on inflating while the disk is slow.
+const QUEUE: usize = 16;
 
 /// What came out.
 pub(super) struct Done {

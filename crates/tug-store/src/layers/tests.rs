@@ -4,6 +4,7 @@ use super::*;
 use flate2::write::GzEncoder;
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tug_types::Explain;
 
 /// A tar of these files, made by the packer.
 fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
