@@ -95,7 +95,8 @@ impl Engine {
         }
         let json = serde_json::to_string(&record)
             .map_err(|source| Error::Record { id: id.short().to_owned(), source })?;
-        let volumes: Vec<String> = record.mounts.iter().filter_map(|mount| mount.name.clone()).collect();
+        let volumes: Vec<String> =
+            record.mounts.iter().filter_map(|mount| mount.name.clone()).collect();
         let new = NewContainer {
             id,
             image: &image.id,
@@ -104,7 +105,8 @@ impl Engine {
             volumes: &volumes,
         };
         let seed = u64::from_str_radix(&id.as_str()[..16], 16).unwrap_or(0);
-        let name = self.store.insert_container(&new, request.name.as_deref(), names::generator(seed))?;
+        let name =
+            self.store.insert_container(&new, request.name.as_deref(), names::generator(seed))?;
         self.make_files(id, &record)?;
         for (volume, destination) in fresh_volumes {
             self.populate_volume(&volume, &record.layers, &destination)?;
@@ -161,7 +163,10 @@ impl Engine {
         Ok(())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one volume's whole description, used in one place")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one volume's whole description, used in one place"
+    )]
     fn grant_volume(
         &self,
         mount: &mut MountPoint,
@@ -220,7 +225,8 @@ impl Engine {
                 return Err(Error::BadValue {
                     what: "network",
                     value: name.to_owned(),
-                    why: "network not found; there are bridge, host, none and container:NAME".to_owned(),
+                    why: "network not found; there are bridge, host, none and container:NAME"
+                        .to_owned(),
                 });
             }
             NetworkMode::None | NetworkMode::Host => return Ok(()),
@@ -377,9 +383,8 @@ fn fill_host_defaults(host: &mut HostConfig) {
 /// What can be said to be wrong before anything is made.
 fn validate(record: &Record, warnings: &mut Vec<String>) -> Result<(), Error> {
     let host = &record.host;
-    let bad = |what, value: String, why: &str| {
-        Err(Error::BadValue { what, value, why: why.to_owned() })
-    };
+    let bad =
+        |what, value: String, why: &str| Err(Error::BadValue { what, value, why: why.to_owned() });
     if host.restart_policy.name != "no" {
         return Err(Error::Unsupported { flag: "--restart".to_owned(), hint: None });
     }
@@ -393,24 +398,42 @@ fn validate(record: &Record, warnings: &mut Vec<String>) -> Result<(), Error> {
         return bad("memory limit", host.memory.to_string(), "Minimum memory limit allowed is 6MB");
     }
     if host.memory_swap > 0 && host.memory == 0 {
-        return bad("memory-swap", host.memory_swap.to_string(), "You should always set the Memory limit when using Memoryswap limit");
+        return bad(
+            "memory-swap",
+            host.memory_swap.to_string(),
+            "You should always set the Memory limit when using Memoryswap limit",
+        );
     }
     if host.memory_swap > 0 && host.memory_swap < host.memory {
-        return bad("memory-swap", host.memory_swap.to_string(), "Minimum memoryswap limit should be larger than memory limit");
+        return bad(
+            "memory-swap",
+            host.memory_swap.to_string(),
+            "Minimum memoryswap limit should be larger than memory limit",
+        );
     }
     if host.nano_cpus > 0 && (host.cpu_quota != 0 || host.cpu_period != 0) {
-        return bad("cpus", host.nano_cpus.to_string(), "Nano CPUs and CPU Period or Quota cannot both be set");
+        return bad(
+            "cpus",
+            host.nano_cpus.to_string(),
+            "Nano CPUs and CPU Period or Quota cannot both be set",
+        );
     }
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get()) as i64;
     if host.nano_cpus > cores * 1_000_000_000 {
-        let why = format!("range of CPUs is from 0.01 to {cores}.00, as there are only {cores} CPUs available");
+        let why = format!(
+            "range of CPUs is from 0.01 to {cores}.00, as there are only {cores} CPUs available"
+        );
         return bad("cpus", format!("{:.2}", host.nano_cpus as f64 / 1e9), &why);
     }
     let listening = ports::requests(&record.config, host)?;
     if !listening.is_empty() && record.network() != NetworkMode::Bridge {
         match record.network() {
             NetworkMode::Container(_) => {
-                return bad("port publishing", host.network_mode.clone(), "conflicting options: port publishing and the container type network mode");
+                return bad(
+                    "port publishing",
+                    host.network_mode.clone(),
+                    "conflicting options: port publishing and the container type network mode",
+                );
             }
             _ => warnings.push(format!(
                 "Published ports are discarded when using {} network mode",

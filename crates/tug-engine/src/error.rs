@@ -17,11 +17,11 @@ pub enum Error {
     AmbiguousImage { prefix: String, candidates: Vec<String> },
     #[error("get {name}: no such volume")]
     NoVolume { name: String },
-    #[error(
-        "Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
-    )]
+    #[error("Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")]
     BadName { name: String },
-    #[error("{name:?} includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed")]
+    #[error(
+        "{name:?} includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed"
+    )]
     BadVolumeName { name: String },
     #[error("no command specified: image {image} has neither ENTRYPOINT nor CMD")]
     NoCommand { image: String },
@@ -39,19 +39,29 @@ pub enum Error {
     NotRunning { name: String },
     #[error("You cannot attach to a stopped container, start it first")]
     AttachStopped { name: String },
-    #[error("cannot remove container \"/{name}\": container is running: stop the container before removing or force remove")]
+    #[error(
+        "cannot remove container \"/{name}\": container is running: stop the container before removing or force remove"
+    )]
     StillRunning { name: String },
     #[error("container {name} is being changed by another command")]
     Busy { name: String },
     #[error("cannot join network namespace of container {name}: it is not running")]
     JoinStopped { name: String },
-    #[error("conflict: unable to remove repository reference {reference:?} (must force) - container {container} is using its referenced image {image}")]
+    #[error(
+        "conflict: unable to remove repository reference {reference:?} (must force) - container {container} is using its referenced image {image}"
+    )]
     ImageInUse { reference: String, container: String, image: String },
-    #[error("conflict: unable to delete {image} (cannot be forced) - image is being used by running container {container}")]
+    #[error(
+        "conflict: unable to delete {image} (cannot be forced) - image is being used by running container {container}"
+    )]
     ImageRunning { image: String, container: String },
-    #[error("conflict: unable to delete {image} (must be forced) - image is being used by stopped container {container}")]
+    #[error(
+        "conflict: unable to delete {image} (must be forced) - image is being used by stopped container {container}"
+    )]
     ImageUsed { image: String, container: String },
-    #[error("conflict: unable to delete {image} (must be forced) - image is referenced in multiple repositories")]
+    #[error(
+        "conflict: unable to delete {image} (must be forced) - image is referenced in multiple repositories"
+    )]
     ImageShared { image: String },
     #[error("image {image} is damaged: {what}")]
     DamagedImage { image: String, what: String },
@@ -69,7 +79,10 @@ pub enum Error {
 
 impl Error {
     /// A file operation that failed.
-    pub(crate) fn files(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+    pub(crate) fn files(
+        what: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Files { what, path, source }
     }
@@ -83,7 +96,9 @@ impl Error {
 impl Explain for Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::NoContainer { .. } | Self::NoImage { .. } | Self::NoVolume { .. } => Kind::NotFound,
+            Self::NoContainer { .. } | Self::NoImage { .. } | Self::NoVolume { .. } => {
+                Kind::NotFound
+            }
             Self::AmbiguousContainer { .. }
             | Self::AmbiguousImage { .. }
             | Self::BadName { .. }
@@ -103,9 +118,10 @@ impl Explain for Error {
             | Self::ImageRunning { .. }
             | Self::ImageUsed { .. }
             | Self::ImageShared { .. } => Kind::Conflict,
-            Self::DamagedImage { .. } | Self::Files { .. } | Self::System { .. } | Self::Record { .. } => {
-                Kind::Internal
-            }
+            Self::DamagedImage { .. }
+            | Self::Files { .. }
+            | Self::System { .. }
+            | Self::Record { .. } => Kind::Internal,
             Self::Store(error) => error.kind(),
             Self::Failed(failure) => failure.kind,
         }
@@ -124,13 +140,15 @@ impl Explain for Error {
             Self::NoCommand { image } => {
                 Some(format!("name a command after the image: `tug run {image} COMMAND`"))
             }
-            Self::NotRunning { name } | Self::AttachStopped { name } | Self::JoinStopped { name } => {
-                Some(format!("start it with `tug start {name}`"))
-            }
+            Self::NotRunning { name }
+            | Self::AttachStopped { name }
+            | Self::JoinStopped { name } => Some(format!("start it with `tug start {name}`")),
             Self::StillRunning { name } => {
                 Some(format!("`tug stop {name}` first, or `tug rm -f {name}`"))
             }
-            Self::NoBindSource { path } => Some(format!("create it: `mkdir -p {}`", path.display())),
+            Self::NoBindSource { path } => {
+                Some(format!("create it: `mkdir -p {}`", path.display()))
+            }
             Self::ImageInUse { container, .. } | Self::ImageUsed { container, .. } => {
                 Some(format!("remove the container first: `tug rm {container}`"))
             }

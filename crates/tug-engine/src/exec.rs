@@ -78,7 +78,8 @@ fn exec_spec(
     record.config.cmd = Some(request.command.clone());
     record.config.tty = request.tty;
     record.host.privileged |= request.privileged;
-    record.host.console_size = request.terminal_size.map_or([0, 0], |(rows, columns)| [rows, columns]);
+    record.host.console_size =
+        request.terminal_size.map_or([0, 0], |(rows, columns)| [rows, columns]);
     if let Some(user) = &request.user {
         record.config.user.clone_from(user);
     }

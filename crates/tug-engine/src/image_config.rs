@@ -9,51 +9,50 @@ use tug_types::DiffId;
 /// The configuration blob.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct ImageConfig {
+pub(crate) struct ImageConfig {
     /// GOARCH name.
-    pub architecture: String,
+    pub(crate) architecture: String,
     /// `v8` and the like.
-    pub variant: Option<String>,
+    pub(crate) variant: Option<String>,
     /// GOOS name.
-    pub os: String,
+    pub(crate) os: String,
     /// RFC 3339.
-    pub created: Option<String>,
+    pub(crate) created: Option<String>,
     /// Who made it.
-    pub author: String,
+    pub(crate) author: String,
     /// Docker's free text.
-    pub comment: String,
+    pub(crate) comment: String,
     /// Version of the builder, where it says so.
-    pub docker_version: String,
+    pub(crate) docker_version: String,
     /// What a container of it runs.
-    pub config: Option<ImageRunConfig>,
+    pub(crate) config: Option<ImageRunConfig>,
     /// Its layers.
-    pub rootfs: ImageRootFs,
+    pub(crate) rootfs: ImageRootFs,
 }
 
 /// `rootfs` of the configuration.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct ImageRootFs {
+pub(crate) struct ImageRootFs {
     /// Base first.
-    pub diff_ids: Vec<DiffId>,
+    pub(crate) diff_ids: Vec<DiffId>,
 }
 
 /// `config` of the configuration. Absent and `null` mean the same.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-#[expect(missing_docs, reason = "documented by the image specification, whose names these are")]
-pub struct ImageRunConfig {
-    pub user: String,
-    pub exposed_ports: Option<BTreeMap<String, Empty>>,
-    pub env: Option<Vec<String>>,
-    pub entrypoint: Option<Vec<String>>,
-    pub cmd: Option<Vec<String>>,
-    pub volumes: Option<BTreeMap<String, Empty>>,
-    pub working_dir: String,
-    pub labels: Option<BTreeMap<String, String>>,
-    pub stop_signal: Option<String>,
-    pub stop_timeout: Option<i64>,
-    pub healthcheck: Option<Healthcheck>,
-    pub on_build: Option<Vec<String>>,
-    pub shell: Option<Vec<String>>,
+pub(crate) struct ImageRunConfig {
+    pub(crate) user: String,
+    pub(crate) exposed_ports: Option<BTreeMap<String, Empty>>,
+    pub(crate) env: Option<Vec<String>>,
+    pub(crate) entrypoint: Option<Vec<String>>,
+    pub(crate) cmd: Option<Vec<String>>,
+    pub(crate) volumes: Option<BTreeMap<String, Empty>>,
+    pub(crate) working_dir: String,
+    pub(crate) labels: Option<BTreeMap<String, String>>,
+    pub(crate) stop_signal: Option<String>,
+    pub(crate) stop_timeout: Option<i64>,
+    pub(crate) healthcheck: Option<Healthcheck>,
+    pub(crate) on_build: Option<Vec<String>>,
+    pub(crate) shell: Option<Vec<String>>,
 }

@@ -2,9 +2,7 @@
 
 use crate::create::parse_image_config;
 use crate::time::{rfc3339, seconds_of};
-use crate::view::{
-    GraphDriver, ImageInspect, ImageMetadata, ImageRemoval, ImageSummary, RootFs,
-};
+use crate::view::{GraphDriver, ImageInspect, ImageMetadata, ImageRemoval, ImageSummary, RootFs};
 use crate::{Engine, Error};
 use std::collections::BTreeSet;
 use tug_store::{ContainerState, ImageRow};
@@ -171,7 +169,8 @@ impl Engine {
 
     /// The image's row, then the files nobody refers to any more.
     fn delete_image(&self, image: &ImageRow, done: &mut Vec<ImageRemoval>) -> Result<(), Error> {
-        let protected = tug_store::live_protected(self.store.root()).map_err(tug_store::Error::from)?;
+        let protected =
+            tug_store::live_protected(self.store.root()).map_err(tug_store::Error::from)?;
         let left = self.store.forget_image(&image.id, &protected.into_iter().collect())?;
         done.push(ImageRemoval::Deleted(image.id));
         let (blobs, layers) = (self.store.blobs(), self.store.layers());
@@ -198,5 +197,9 @@ fn named_by(image: &ImageRow, name: &str) -> Option<ImageReference> {
 
 /// The digest an image has in the repository of one of its tags.
 fn digest_of(image: &ImageRow, tag: &ImageReference) -> Option<Digest> {
-    image.digests.iter().find(|name| name.name() == tag.name()).and_then(|name| name.digest().copied())
+    image
+        .digests
+        .iter()
+        .find(|name| name.name() == tag.name())
+        .and_then(|name| name.digest().copied())
 }

@@ -56,8 +56,12 @@ impl Engine {
 
     fn graph_driver(&self, record: &Record, dir: PathBuf) -> GraphDriver {
         let layers = self.store.layers();
-        let trees: Vec<String> =
-            record.layers.iter().rev().map(|layer| layers.tree(layer).display().to_string()).collect();
+        let trees: Vec<String> = record
+            .layers
+            .iter()
+            .rev()
+            .map(|layer| layers.tree(layer).display().to_string())
+            .collect();
         let data = [
             ("LowerDir", trees.join(":")),
             ("UpperDir", dir.join("upper").display().to_string()),
@@ -109,7 +113,11 @@ impl Engine {
     }
 }
 
-fn endpoint(row: &ContainerRow, run: Option<&RunState>, bridge: Option<&BridgeConfig>) -> EndpointSettings {
+fn endpoint(
+    row: &ContainerRow,
+    run: Option<&RunState>,
+    bridge: Option<&BridgeConfig>,
+) -> EndpointSettings {
     let (Some(address), Some(bridge), Some(_)) = (row.address, bridge, run) else {
         return EndpointSettings::default();
     };
@@ -130,8 +138,10 @@ fn ports(record: &Record, run: Option<&RunState>) -> BTreeMap<String, Option<Vec
     let mut ports: BTreeMap<String, Option<Vec<PortBinding>>> =
         record.config.exposed_ports.keys().map(|port| (port.clone(), None)).collect();
     for port in &run.ports {
-        let binding =
-            PortBinding { host_ip: port.host_ip.to_string(), host_port: port.host_port.to_string() };
+        let binding = PortBinding {
+            host_ip: port.host_ip.to_string(),
+            host_port: port.host_port.to_string(),
+        };
         ports.entry(port_key(port)).or_default().get_or_insert_default().push(binding);
     }
     ports

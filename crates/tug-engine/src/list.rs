@@ -40,9 +40,13 @@ impl Engine {
         let ports = state.as_ref().map(|state| state.ports.clone()).unwrap_or_default();
         let published: BTreeSet<String> = ports.iter().map(port_key).collect();
         let exposed = match row.state {
-            ContainerState::Running => {
-                record.config.exposed_ports.keys().filter(|port| !published.contains(*port)).cloned().collect()
-            }
+            ContainerState::Running => record
+                .config
+                .exposed_ports
+                .keys()
+                .filter(|port| !published.contains(*port))
+                .cloned()
+                .collect(),
             _ => Vec::new(),
         };
         Ok(ContainerSummary {
@@ -105,8 +109,7 @@ impl Engine {
         let record = Record::read(&row)?;
         let stopped = || Error::AttachStopped { name: row.name.clone() };
         let state = self.run_state(&row)?.ok_or_else(stopped)?;
-        let client =
-            tug_monitor::Client::connect(&self.run_dir(&row.id)).map_err(|_| stopped())?;
+        let client = tug_monitor::Client::connect(&self.run_dir(&row.id)).map_err(|_| stopped())?;
         Ok(Started {
             tty: record.config.tty,
             open_stdin: record.config.open_stdin,

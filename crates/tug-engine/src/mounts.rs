@@ -21,11 +21,22 @@ pub(crate) struct Wish {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
     /// `create`: a missing directory is made (`-v`), or refused (`--mount`).
-    Bind { path: PathBuf, create: bool },
+    Bind {
+        path: PathBuf,
+        create: bool,
+    },
     /// `copy`: the image's content goes in when the volume is empty.
-    Volume { name: String, copy: bool, labels: std::collections::BTreeMap<String, String> },
-    Anonymous { copy: bool },
-    Tmpfs { options: String },
+    Volume {
+        name: String,
+        copy: bool,
+        labels: std::collections::BTreeMap<String, String>,
+    },
+    Anonymous {
+        copy: bool,
+    },
+    Tmpfs {
+        options: String,
+    },
 }
 
 /// Everything wished for, the user's wishes before the image's, each destination once, parents
@@ -79,8 +90,10 @@ pub(crate) fn wishes(
 }
 
 fn path(text: &str) -> Result<ContainerPath, Error> {
-    let path = ContainerPath::parse(text)
-        .map_err(|error| Error::BadMount { destination: text.to_owned(), why: error.to_string() })?;
+    let path = ContainerPath::parse(text).map_err(|error| Error::BadMount {
+        destination: text.to_owned(),
+        why: error.to_string(),
+    })?;
     if path.is_root() {
         return Err(Error::BadMount {
             destination: text.to_owned(),
@@ -92,7 +105,11 @@ fn path(text: &str) -> Result<ContainerPath, Error> {
 
 /// `SOURCE:DESTINATION[:OPTIONS]`
 fn parse_bind(text: &str) -> Result<Wish, Error> {
-    let bad = |why: &str| Error::BadValue { what: "volume specification", value: text.to_owned(), why: why.to_owned() };
+    let bad = |why: &str| Error::BadValue {
+        what: "volume specification",
+        value: text.to_owned(),
+        why: why.to_owned(),
+    };
     let mut parts = text.split(':');
     let (source, destination, mode) = (parts.next(), parts.next(), parts.next().unwrap_or(""));
     let (Some(source), Some(destination), None) = (source, destination, parts.next()) else {
@@ -120,11 +137,18 @@ fn parse_bind(text: &str) -> Result<Wish, Error> {
         check_volume_name(source)?;
         Source::Volume { name: source.to_owned(), copy, labels: Default::default() }
     };
-    Ok(Wish { destination: path(destination)?, source, readonly, mode: mode.to_owned(), propagation })
+    Ok(Wish {
+        destination: path(destination)?,
+        source,
+        readonly,
+        mode: mode.to_owned(),
+        propagation,
+    })
 }
 
 fn parse_mount(mount: &MountRequest) -> Result<Wish, Error> {
-    let bad = |why: &str| Error::BadMount { destination: mount.target.clone(), why: why.to_owned() };
+    let bad =
+        |why: &str| Error::BadMount { destination: mount.target.clone(), why: why.to_owned() };
     let mut propagation = String::new();
     let source = match mount.kind.as_str() {
         "bind" => {
@@ -213,7 +237,9 @@ mod tests {
     fn a_slash_makes_a_bind_and_a_word_a_volume() {
         let list = wishes(&Config::default(), &host(&["/h:/b/c:ro", "data:/a"]), &[]).unwrap();
         assert_eq!(list[0].destination.as_str(), "/a", "parents come first");
-        assert!(matches!(&list[0].source, Source::Volume { name, copy: true, .. } if name == "data"));
+        assert!(
+            matches!(&list[0].source, Source::Volume { name, copy: true, .. } if name == "data")
+        );
         assert!(list[1].readonly);
         assert!(matches!(&list[1].source, Source::Bind { create: true, .. }));
     }

@@ -20,7 +20,8 @@ impl Engine {
             serde_json::to_string(&bridge)
                 .map_err(|source| Error::Record { id: DEFAULT.to_owned(), source })
         })?;
-        serde_json::from_str(&json).map_err(|source| Error::Record { id: DEFAULT.to_owned(), source })
+        serde_json::from_str(&json)
+            .map_err(|source| Error::Record { id: DEFAULT.to_owned(), source })
     }
 
     /// The default bridge, if it was ever chosen.
@@ -34,8 +35,9 @@ impl Engine {
     fn choose_bridge(&self) -> Result<BridgeConfig, Error> {
         let failed = |error: tug_net::Error| Error::Failed(error.failure());
         let taken = tug_net::host_routes().map_err(failed)?;
-        let subnet = tug_net::choose_subnet(&taken)
-            .ok_or_else(|| tug_store::Error::NoAddress { network: "the default address pools".into() })?;
+        let subnet = tug_net::choose_subnet(&taken).ok_or_else(|| tug_store::Error::NoAddress {
+            network: "the default address pools".into(),
+        })?;
         let gateway = subnet.hosts().next().unwrap_or(subnet.network());
         let (bridge, table) = link_names(&self.settings.data_root);
         let mtu = tug_net::uplink_mtu().map_err(failed)?;
@@ -80,7 +82,6 @@ impl Engine {
         write("resolv.conf", &text)?;
         Ok(warning.into_iter().collect())
     }
-
 }
 
 /// resolv.conf, and what to warn of.
@@ -169,11 +170,10 @@ fn link_names(data_root: &Path) -> (String, String) {
     }
     use std::os::unix::ffi::OsStrExt;
     // FNV-1a, 32 bits: names need to differ, not to resist anybody.
-    let hash = data_root
-        .as_os_str()
-        .as_bytes()
-        .iter()
-        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+    let hash =
+        data_root.as_os_str().as_bytes().iter().fold(0x811c_9dc5_u32, |hash, byte| {
+            (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+        });
     (format!("tug-{hash:08x}"), format!("tug_{hash:08x}"))
 }
 

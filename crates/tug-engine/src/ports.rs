@@ -29,7 +29,12 @@ pub(crate) fn requests(config: &Config, host: &HostConfig) -> Result<Vec<PortReq
             };
             if !requests.iter().any(there) {
                 let host_ip = Ipv4Addr::UNSPECIFIED;
-                requests.push(PortRequest { host_ip, host_ports: (0, 0), container_port, protocol });
+                requests.push(PortRequest {
+                    host_ip,
+                    host_ports: (0, 0),
+                    container_port,
+                    protocol,
+                });
             }
         }
     }
@@ -38,7 +43,11 @@ pub(crate) fn requests(config: &Config, host: &HostConfig) -> Result<Vec<PortReq
 
 /// `80/tcp`, `80`.
 pub(crate) fn container_port(text: &str) -> Result<(u16, Protocol), Error> {
-    let bad = |why: &str| Error::BadValue { what: "container port", value: text.to_owned(), why: why.to_owned() };
+    let bad = |why: &str| Error::BadValue {
+        what: "container port",
+        value: text.to_owned(),
+        why: why.to_owned(),
+    };
     let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let number: u16 = number.parse().map_err(|_| bad("expected a number from 1 to 65535"))?;
     if number == 0 {
@@ -107,9 +116,13 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for (port, ip, host_port) in
-            [("0/tcp", "", ""), ("80/foo", "", ""), ("80/tcp", "::1", ""), ("80/tcp", "", "9-8"), ("x", "", "")]
-        {
+        for (port, ip, host_port) in [
+            ("0/tcp", "", ""),
+            ("80/foo", "", ""),
+            ("80/tcp", "::1", ""),
+            ("80/tcp", "", "9-8"),
+            ("x", "", ""),
+        ] {
             let host = HostConfig {
                 port_bindings: [(port.to_owned(), binding(ip, host_port))].into(),
                 ..HostConfig::default()

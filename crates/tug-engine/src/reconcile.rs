@@ -26,7 +26,9 @@ impl Engine {
         match row.state {
             ContainerState::Created | ContainerState::Exited => {}
             ContainerState::Running => self.settle(&row)?,
-            ContainerState::Creating | ContainerState::Removing => self.remove_locked(&row, true)?,
+            ContainerState::Creating | ContainerState::Removing => {
+                self.remove_locked(&row, true)?
+            }
         }
         Ok(true)
     }
@@ -98,6 +100,7 @@ impl Engine {
         if row.state != ContainerState::Running {
             return Ok(None);
         }
-        tug_monitor::read_state(&self.run_dir(&row.id)).map_err(|error| Error::Failed(error.failure()))
+        tug_monitor::read_state(&self.run_dir(&row.id))
+            .map_err(|error| Error::Failed(error.failure()))
     }
 }

@@ -1,9 +1,9 @@
 //! What the engine keeps of a container beside its row's columns: the configuration after merging,
 //! as JSON in the row.
 
+use crate::Error;
 use crate::model::{Config, HostConfig};
 use crate::view::MountPoint;
-use crate::Error;
 use serde::{Deserialize, Serialize};
 use tug_store::ContainerRow;
 use tug_types::DiffId;

@@ -21,7 +21,9 @@ impl Engine {
                 attempt(self.remove(row.id.as_str(), RemoveOptions { force: true, volumes: true }));
             }
             if let Some(bridge) = self.known_bridge()? {
-                attempt(tug_net::remove_bridge(&bridge).map_err(|error| Error::Failed(error.failure())));
+                attempt(
+                    tug_net::remove_bridge(&bridge).map_err(|error| Error::Failed(error.failure())),
+                );
             }
         }
         if let Some(error) = first {

@@ -142,8 +142,22 @@ fn capability_set(record: &Record) -> Result<Vec<String>, Error> {
 
 fn rlimits(record: &Record) -> Result<Vec<Rlimit>, Error> {
     const NAMES: [&str; 16] = [
-        "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc",
-        "rss", "rtprio", "rttime", "sigpending", "stack", "as",
+        "core",
+        "cpu",
+        "data",
+        "fsize",
+        "locks",
+        "memlock",
+        "msgqueue",
+        "nice",
+        "nofile",
+        "nproc",
+        "rss",
+        "rtprio",
+        "rttime",
+        "sigpending",
+        "stack",
+        "as",
     ];
     let limit = |value: i64| u64::try_from(value).unwrap_or(u64::MAX);
     record
@@ -259,18 +273,18 @@ fn covered_paths(
 }
 
 fn inside(text: &str) -> Result<ContainerPath, Error> {
-    ContainerPath::parse(text).map_err(|error| Error::BadMount {
-        destination: text.to_owned(),
-        why: error.to_string(),
-    })
+    ContainerPath::parse(text)
+        .map_err(|error| Error::BadMount { destination: text.to_owned(), why: error.to_string() })
 }
 
 /// hostname, hosts and resolv.conf, then what the user and the image wish, parents first.
 fn mounts(record: &Record, container_dir: &Path) -> Result<Vec<Mount>, Error> {
     let mut list = Vec::new();
-    for (name, destination) in
-        [("resolv.conf", "/etc/resolv.conf"), ("hostname", "/etc/hostname"), ("hosts", "/etc/hosts")]
-    {
+    for (name, destination) in [
+        ("resolv.conf", "/etc/resolv.conf"),
+        ("hostname", "/etc/hostname"),
+        ("hosts", "/etc/hosts"),
+    ] {
         if record.mounts.iter().any(|mount| mount.destination == destination) {
             continue;
         }
@@ -360,17 +374,20 @@ pub(crate) fn log(record: &Record) -> Result<LogConfig, Error> {
         };
         match name.as_str() {
             "max-size" if value == "-1" => max_size = u64::MAX,
-            "max-size" => max_size = bytes(value).ok_or_else(|| bad("expected a size such as 10m"))?,
+            "max-size" => {
+                max_size = bytes(value).ok_or_else(|| bad("expected a size such as 10m"))?
+            }
             "max-file" | "compress" | "mode" => {}
             _ => return Err(bad("tug knows max-size and max-file")),
         }
     }
     if let Some(files) = options.get("max-file") {
-        let files: u64 = files.parse().ok().filter(|files| *files > 0).ok_or_else(|| Error::BadValue {
-            what: "log option",
-            value: format!("max-file={files}"),
-            why: "expected a number from 1".to_owned(),
-        })?;
+        let files: u64 =
+            files.parse().ok().filter(|files| *files > 0).ok_or_else(|| Error::BadValue {
+                what: "log option",
+                value: format!("max-file={files}"),
+                why: "expected a number from 1".to_owned(),
+            })?;
         if options.contains_key("max-size") {
             max_size = max_size.saturating_mul(files);
         }
@@ -415,9 +432,13 @@ pub(crate) fn signal_number(text: &str) -> Result<i32, Error> {
     }
     let real_time = match (name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
         (Some(""), _) => Some(34),
-        (Some(plus), _) => plus.strip_prefix('+').and_then(|n| n.parse::<i32>().ok()).map(|n| 34 + n),
+        (Some(plus), _) => {
+            plus.strip_prefix('+').and_then(|n| n.parse::<i32>().ok()).map(|n| 34 + n)
+        }
         (_, Some("")) => Some(64),
-        (_, Some(minus)) => minus.strip_prefix('-').and_then(|n| n.parse::<i32>().ok()).map(|n| 64 - n),
+        (_, Some(minus)) => {
+            minus.strip_prefix('-').and_then(|n| n.parse::<i32>().ok()).map(|n| 64 - n)
+        }
         _ => None,
     };
     real_time.filter(|number| (34..=64).contains(number)).ok_or_else(bad)
@@ -446,14 +467,22 @@ mod tests {
             let host = HostConfig { memory, memory_swap, ..HostConfig::default() };
             resources(&Record { host, ..Record::default() }).memory_swap
         };
-        assert_eq!([swap(0, 0), swap(10, 0), swap(10, -1), swap(10, 15)], [None, Some(20), Some(-1), Some(15)]);
+        assert_eq!(
+            [swap(0, 0), swap(10, 0), swap(10, -1), swap(10, 15)],
+            [None, Some(20), Some(-1), Some(15)]
+        );
     }
 
     #[test]
     fn signals_by_name_and_number() {
-        for (text, number) in
-            [("TERM", 15), ("SIGKILL", 9), ("sigusr1", 10), ("37", 37), ("RTMIN+3", 37), ("RTMAX-1", 63)]
-        {
+        for (text, number) in [
+            ("TERM", 15),
+            ("SIGKILL", 9),
+            ("sigusr1", 10),
+            ("37", 37),
+            ("RTMIN+3", 37),
+            ("RTMAX-1", 63),
+        ] {
             assert_eq!(signal_number(text).unwrap(), number, "{text}");
         }
         for text in ["", "0", "65", "NOPE", "RTMIN+99"] {
@@ -477,10 +506,11 @@ mod tests {
 
     #[test]
     fn unknown_security_options_are_refused() {
-        let host = HostConfig {
-            security_opt: Some(vec!["magic=on".to_owned()]),
-            ..HostConfig::default()
-        };
-        assert!(matches!(check(&Record { host, ..Record::default() }), Err(Error::Unsupported { .. })));
+        let host =
+            HostConfig { security_opt: Some(vec!["magic=on".to_owned()]), ..HostConfig::default() };
+        assert!(matches!(
+            check(&Record { host, ..Record::default() }),
+            Err(Error::Unsupported { .. })
+        ));
     }
 }

@@ -60,7 +60,11 @@ impl Engine {
         if row.state == ContainerState::Running {
             drop(lock);
             let row = self.container(row.id.as_str())?;
-            return if row.state == ContainerState::Running { Ok(None) } else { self.start(row.id.as_str()) };
+            return if row.state == ContainerState::Running {
+                Ok(None)
+            } else {
+                self.start(row.id.as_str())
+            };
         }
         let record = Record::read(&row)?;
         self.launch(&row.id, row.name, &record, lock, Vec::new()).map(Some)
@@ -119,7 +123,11 @@ impl Engine {
     }
 
     /// Everything the monitor is told; the row is `running` from here on.
-    fn prepare(&self, id: &ContainerId, record: &Record) -> Result<(MonitorSpec, Vec<String>), Error> {
+    fn prepare(
+        &self,
+        id: &ContainerId,
+        record: &Record,
+    ) -> Result<(MonitorSpec, Vec<String>), Error> {
         let join_network = match record.network() {
             NetworkMode::Container(other) => Some(self.network_namespace_of(other)?),
             _ => None,
@@ -202,8 +210,7 @@ impl Engine {
             Kind::NotExecutable => 126,
             _ => 128,
         };
-        let outcome =
-            Outcome { exit_code, error: error.failure().message, ..Outcome::default() };
+        let outcome = Outcome { exit_code, error: error.failure().message, ..Outcome::default() };
         self.store.mark_ended(id, &outcome)?;
         let from = [ContainerState::Creating];
         self.store.set_container_state(id, &from, ContainerState::Created)?;
@@ -212,7 +219,8 @@ impl Engine {
 
     /// A port another container has: says which.
     fn name_port_holder(&self, error: Error) -> Error {
-        let Error::Failed(Failure { subject: Some(Subject::ContainerAt(address)), .. }) = error else {
+        let Error::Failed(Failure { subject: Some(Subject::ContainerAt(address)), .. }) = error
+        else {
             return error;
         };
         let Error::Failed(failure) = error else { return error };

@@ -12,7 +12,12 @@ impl Engine {
     ///
     /// # Errors
     /// When there is none, or the signal is unknown.
-    pub fn stop(&self, name: &str, signal: Option<&str>, timeout: Option<i64>) -> Result<(), Error> {
+    pub fn stop(
+        &self,
+        name: &str,
+        signal: Option<&str>,
+        timeout: Option<i64>,
+    ) -> Result<(), Error> {
         let row = self.container(name)?;
         let record = Record::read(&row)?;
         let config = &record.config;

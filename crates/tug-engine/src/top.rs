@@ -29,10 +29,10 @@ impl Engine {
             .map_err(|error| Error::Failed(error.failure()))?;
         let users = users();
         let boot = boot_time();
-        let processes =
-            pids.into_iter().filter_map(|pid| Process::read(pid, boot)).map(|process| {
-                columns.iter().map(|column| process.column(column, &users)).collect()
-            });
+        let processes = pids
+            .into_iter()
+            .filter_map(|pid| Process::read(pid, boot))
+            .map(|process| columns.iter().map(|column| process.column(column, &users)).collect());
         Ok(Top { processes: processes.collect(), titles: columns })
     }
 }
@@ -63,7 +63,11 @@ fn columns(options: &[String]) -> Result<Vec<String>, Error> {
                 Err(Error::BadValue {
                     what: "ps column",
                     value: column.to_owned(),
-                    why: format!("tug knows {}, {}", DEFAULT_COLUMNS.join(", "), AUX_COLUMNS.join(", ")),
+                    why: format!(
+                        "tug knows {}, {}",
+                        DEFAULT_COLUMNS.join(", "),
+                        AUX_COLUMNS.join(", ")
+                    ),
                 })
             }
         })
@@ -186,7 +190,10 @@ mod tests {
         let pid = i32::try_from(std::process::id()).unwrap();
         let process = Process::read(pid, boot_time()).unwrap();
         assert_eq!(process.column("PID", &users()), pid.to_string());
-        assert_eq!(process.column("PPID", &users()), std::os::unix::process::parent_id().to_string());
+        assert_eq!(
+            process.column("PPID", &users()),
+            std::os::unix::process::parent_id().to_string()
+        );
         assert!(process.column("CMD", &users()).contains("tug_engine"));
         let age = crate::time::now() / 1_000_000_000 - process.started();
         assert!((-2..600).contains(&age), "{age}");

@@ -23,12 +23,17 @@ impl Engine {
         options: BTreeMap<String, String>,
     ) -> Result<Volume, Error> {
         if !matches!(driver, "" | "local") {
-            return Err(Error::Unsupported { flag: format!("volume driver {driver:?}"), hint: None });
+            return Err(Error::Unsupported {
+                flag: format!("volume driver {driver:?}"),
+                hint: None,
+            });
         }
         if let Some(option) = options.keys().next() {
             return Err(Error::Unsupported {
                 flag: format!("option {option:?} of the volume driver"),
-                hint: Some("mount the filesystem on the host and use `-v /its/path:/inside`".to_owned()),
+                hint: Some(
+                    "mount the filesystem on the host and use `-v /its/path:/inside`".to_owned(),
+                ),
             });
         }
         let name = match name {
@@ -56,7 +61,8 @@ impl Engine {
     /// [`Error::NoVolume`].
     pub fn volume(&self, name: &str) -> Result<Volume, Error> {
         let row = self.store.volume(name)?;
-        row.map(|row| self.volume_view(row)).ok_or_else(|| Error::NoVolume { name: name.to_owned() })
+        row.map(|row| self.volume_view(row))
+            .ok_or_else(|| Error::NoVolume { name: name.to_owned() })
     }
 
     /// Names of the containers that use a volume.
@@ -133,9 +139,7 @@ impl Engine {
             layers.iter().rev().map(|layer| self.store.layers().tree(layer)).collect();
         match trees.as_slice() {
             [] => Ok(None),
-            [only] => {
-                Ok(Some(File::open(only).map_err(Error::files("open layer", only))?.into()))
-            }
+            [only] => Ok(Some(File::open(only).map_err(Error::files("open layer", only))?.into())),
             _ => detached_overlay(&trees)
                 .map(Some)
                 .map_err(|source| Error::System { what: "mount the image's layers", source }),
@@ -167,11 +171,13 @@ pub(crate) fn random_name() -> Result<String, Error> {
 /// A read-only overlay of the trees, uppermost first, that exists only as a descriptor.
 fn detached_overlay(trees: &[PathBuf]) -> std::io::Result<OwnedFd> {
     use rustix::mount::{
-        FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
+        FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount,
+        fsopen,
     };
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    let by_one =
-        trees.iter().try_for_each(|tree| fsconfig_set_string(context.as_fd(), "lowerdir+", tree.as_path()));
+    let by_one = trees
+        .iter()
+        .try_for_each(|tree| fsconfig_set_string(context.as_fd(), "lowerdir+", tree.as_path()));
     if by_one.is_err() {
         // Before Linux 6.8 the layers come in one text.
         let joined: Vec<String> = trees.iter().map(|tree| tree.display().to_string()).collect();
@@ -191,6 +197,8 @@ fn open_in_root(root: &OwnedFd, path: &ContainerPath) -> Result<Option<OwnedFd>,
     match openat2(root, path.relative(), flags, Mode::empty(), resolve) {
         Ok(fd) => Ok(Some(fd)),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
-        Err(error) => Err(Error::System { what: "open the image's directory", source: error.into() }),
+        Err(error) => {
+            Err(Error::System { what: "open the image's directory", source: error.into() })
+        }
     }
 }

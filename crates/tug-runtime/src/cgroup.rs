@@ -53,9 +53,13 @@ pub enum CgroupError {
 impl Explain for CgroupError {
     fn kind(&self) -> Kind {
         match self {
-            Self::NoController { .. } | Self::NoFile { .. } | Self::NoHierarchy => Kind::Unavailable,
+            Self::NoController { .. } | Self::NoFile { .. } | Self::NoHierarchy => {
+                Kind::Unavailable
+            }
             Self::DeviceRule { .. } => Kind::Invalid,
-            Self::Limit { source, .. } if source.kind() == io::ErrorKind::InvalidInput => Kind::Invalid,
+            Self::Limit { source, .. } if source.kind() == io::ErrorKind::InvalidInput => {
+                Kind::Invalid
+            }
             _ => Kind::Internal,
         }
     }
@@ -80,7 +84,6 @@ pub(crate) fn default_rules() -> Vec<Rule> {
     devices::DEFAULT.to_vec()
 }
 
-
 /// The groups of one container, existing.
 pub(crate) struct Cgroup {
     directories: Vec<PathBuf>,
@@ -102,7 +105,12 @@ impl Cgroup {
         made
     }
 
-    fn make(hierarchies: &Hierarchies, id: &ContainerId, parent: &str, plan: &Plan) -> Result<Self> {
+    fn make(
+        hierarchies: &Hierarchies,
+        id: &ContainerId,
+        parent: &str,
+        plan: &Plan,
+    ) -> Result<Self> {
         let mut directories = Vec::with_capacity(hierarchies.all().len());
         for hierarchy in hierarchies.all() {
             let directory = hierarchy.group(parent, id);
@@ -118,7 +126,10 @@ impl Cgroup {
                 let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
                 let path = &directories[0];
                 let opened = rustix::fs::open(path, flags, Mode::empty());
-                Some(opened.map_err(|e| CgroupError::Read { path: path.clone(), source: e.into() })?)
+                Some(
+                    opened
+                        .map_err(|e| CgroupError::Read { path: path.clone(), source: e.into() })?,
+                )
             }
             false => None,
         };
@@ -142,7 +153,11 @@ fn add(directories: &[PathBuf], pid: i32) -> Result<()> {
     let text = pid.to_string();
     for directory in directories {
         let path = directory.join("cgroup.procs");
-        write(&path, &text).map_err(|source| CgroupError::Join { pid, path: directory.clone(), source })?;
+        write(&path, &text).map_err(|source| CgroupError::Join {
+            pid,
+            path: directory.clone(),
+            source,
+        })?;
     }
     Ok(())
 }
@@ -150,7 +165,8 @@ fn add(directories: &[PathBuf], pid: i32) -> Result<()> {
 /// The directory's parent may be missing, or vanish in between: the last container of another root
 /// takes it along.
 fn make_directory(hierarchy: &Hierarchy, directory: &Path, parent: &str) -> Result<()> {
-    let failed = |source: Errno| CgroupError::Create { path: directory.to_owned(), source: source.into() };
+    let failed =
+        |source: Errno| CgroupError::Create { path: directory.to_owned(), source: source.into() };
     for _ in 0..100 {
         match rustix::fs::mkdir(directory, Mode::from_raw_mode(0o755)) {
             Ok(()) => {
@@ -232,7 +248,9 @@ fn collect_pids(directory: &Path, pids: &mut Vec<i32>) -> Result<()> {
     let path = directory.join("cgroup.procs");
     match std::fs::read_to_string(&path) {
         Ok(text) => pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok())),
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => return Ok(()),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => {
+            return Ok(());
+        }
         Err(source) => return Err(CgroupError::Read { path, source }),
     }
     for child in children(directory) {

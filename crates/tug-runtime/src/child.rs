@@ -25,6 +25,7 @@ pub(crate) fn run(
     let start = process::Start {
         process: &spec.process,
         filter,
+        log_refusals: crate::seccomp::logs(&spec.seccomp),
         line,
         init: spec.init,
         make_cwd: true,
@@ -51,8 +52,11 @@ fn become_container(
     let mapped = spec.namespaces.user.is_some();
     let composed = if mapped { wait_for_set_up(&start.line)? } else { None };
     if mapped {
-        sys::become_user(0, 0, &[])
-            .map_err(|source| Error::Credentials { uid: 0, gid: 0, source })?;
+        sys::become_user(0, 0, &[]).map_err(|source| Error::Credentials {
+            uid: 0,
+            gid: 0,
+            source,
+        })?;
         sys::set_dumpable(false);
     }
     mounts::separate(spec)?;

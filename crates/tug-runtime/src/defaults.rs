@@ -30,14 +30,14 @@ const MASKED: [&str; 12] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
-    "/proc/kcore",                      // the host's memory
-    "/proc/keys",                       // keys of all users
+    "/proc/kcore", // the host's memory
+    "/proc/keys",  // keys of all users
     "/proc/latency_stats",
-    "/proc/sched_debug",                // the host's processes
+    "/proc/sched_debug", // the host's processes
     "/proc/scsi",
     "/proc/timer_list",
     "/proc/timer_stats",
-    "/sys/devices/virtual/powercap",    // power measurements give secrets away
+    "/sys/devices/virtual/powercap", // power measurements give secrets away
     "/sys/firmware",
 ];
 

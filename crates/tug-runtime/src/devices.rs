@@ -82,7 +82,9 @@ fn wanted(spec: &ContainerSpec) -> Result<Vec<Node>, Error> {
 /// What `--device` names: a node, or every node below a directory.
 fn of_request(device: &Device) -> Result<Vec<Node>, Error> {
     let path = device.host.display().to_string();
-    let Ok(metadata) = std::fs::metadata(&device.host) else { return Err(Error::NoDevice { path }) };
+    let Ok(metadata) = std::fs::metadata(&device.host) else {
+        return Err(Error::NoDevice { path });
+    };
     if !metadata.is_dir() {
         let node = node(&device.host, device.container.clone());
         return node.map(|node| vec![node]).ok_or(Error::NotADevice { path });
@@ -152,7 +154,10 @@ fn host_nodes(directory: &Path, nodes: &mut Vec<Node>) {
     for entry in entries.flatten() {
         let path = entry.path();
         let Some(text) = path.to_str() else { continue };
-        let own = matches!(text, "/dev/pts" | "/dev/shm" | "/dev/mqueue" | "/dev/fd" | "/dev/console" | "/dev/ptmx");
+        let own = matches!(
+            text,
+            "/dev/pts" | "/dev/shm" | "/dev/mqueue" | "/dev/fd" | "/dev/console" | "/dev/ptmx"
+        );
         let default = NODES.iter().any(|(name, ..)| text == format!("/dev/{name}"));
         match entry.file_type() {
             _ if own || default => {}

@@ -81,7 +81,9 @@ impl Explain for Error {
             Self::Inside(failure) => failure.kind,
             Self::Exec { kind, .. } => *kind,
             Self::WorkingDirectory { .. } => Kind::NotExecutable,
-            Self::NoDevice { .. } | Self::NotADevice { .. } | Self::TmpfsOption { .. } => Kind::Invalid,
+            Self::NoDevice { .. } | Self::NotADevice { .. } | Self::TmpfsOption { .. } => {
+                Kind::Invalid
+            }
             Self::HostSysctl { .. } | Self::NoUser { .. } | Self::NoGroup { .. } => Kind::Invalid,
             Self::NotADirectory { .. } | Self::Nul { .. } => Kind::Invalid,
             Self::Gone => Kind::NotFound,

@@ -81,6 +81,7 @@ fn run(
     let start = process::Start {
         process: &spec.process,
         filter,
+        log_refusals: crate::seccomp::logs(&spec.seccomp),
         line,
         init: false,
         make_cwd: false,

@@ -90,18 +90,25 @@ fn missing_interpreter(program: &str) -> Error {
                     "exec: {program:?}: its first line asks for the interpreter {:?}: the file has Windows line ends (CRLF)",
                     format!("{}\r", bare.trim_end())
                 ),
-                Some(format!("convert it: `sed -i 's/\\r$//' {program}`, or set eol=lf in .gitattributes")),
+                Some(format!(
+                    "convert it: `sed -i 's/\\r$//' {program}`, or set eol=lf in .gitattributes"
+                )),
             );
         }
         return not_found(
-            format!("exec: {program:?}: its interpreter {interpreter:?} does not exist in the image"),
+            format!(
+                "exec: {program:?}: its interpreter {interpreter:?} does not exist in the image"
+            ),
             Some(format!("install {interpreter} in the image, or correct the script's first line")),
         );
     }
     match elf_loader(&head) {
         Some(loader) => not_found(
             format!("exec: {program:?}: its dynamic loader {loader:?} does not exist in the image"),
-            Some("build it statically, or use an image with the C library it was built for".to_owned()),
+            Some(
+                "build it statically, or use an image with the C library it was built for"
+                    .to_owned(),
+            ),
         ),
         None => not_found(format!("exec: {program:?}: no such file or directory"), None),
     }
@@ -129,7 +136,10 @@ fn bad_format(program: &str) -> Error {
         let host = machine_name(HOST_MACHINE);
         (
             format!("it is built for {}, this machine is {host}", machine_name(machine)),
-            Some("use an image of this platform, or register an emulator with binfmt_misc".to_owned()),
+            Some(
+                "use an image of this platform, or register an emulator with binfmt_misc"
+                    .to_owned(),
+            ),
         )
     } else {
         (
@@ -246,7 +256,13 @@ mod tests {
         };
         for (name, content, mode, words, kind) in [
             ("crlf", &b"#!/bin/sh\r\necho\r\n"[..], 0o755, "CRLF", Kind::CommandNotFound),
-            ("gone", b"#!/no/such/interpreter -x\n", 0o755, "\"/no/such/interpreter\" does not exist", Kind::CommandNotFound),
+            (
+                "gone",
+                b"#!/no/such/interpreter -x\n",
+                0o755,
+                "\"/no/such/interpreter\" does not exist",
+                Kind::CommandNotFound,
+            ),
             ("plain", b"#!/bin/sh\n", 0o644, "not executable", Kind::NotExecutable),
             ("empty", b"", 0o755, "empty", Kind::NotExecutable),
             ("text", b"echo hello\n", 0o755, "neither a program", Kind::NotExecutable),
@@ -265,7 +281,10 @@ mod tests {
         let environment = ["PATH=/nonexistent:/bin:/usr/bin".to_owned()];
         assert_eq!(find(&["sh".to_owned()], &environment).unwrap(), "/bin/sh");
         let error = find(&["no-such-program".to_owned()], &environment).unwrap_err();
-        assert_eq!(error.to_string(), "exec: \"no-such-program\": executable file not found in $PATH");
+        assert_eq!(
+            error.to_string(),
+            "exec: \"no-such-program\": executable file not found in $PATH"
+        );
         assert!(find(&["sh".to_owned()], &[]).is_err());
         assert_eq!(find(&["./x".to_owned()], &[]).unwrap(), "./x");
     }

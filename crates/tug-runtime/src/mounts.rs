@@ -10,8 +10,9 @@ use crate::{Error, devices, tmpfs};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
-    fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
+    OpenTreeFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
+    move_mount, open_tree,
 };
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -20,9 +21,8 @@ use tug_types::ContainerPath;
 
 /// Takes the new mount namespace out of the host's propagation.
 pub(crate) fn separate(spec: &ContainerSpec) -> Result<(), Error> {
-    let follows = |mount: &Mount| {
-        matches!(mount.propagation, Some(Propagation::Slave | Propagation::Rslave))
-    };
+    let follows =
+        |mount: &Mount| matches!(mount.propagation, Some(Propagation::Slave | Propagation::Rslave));
     let kind = match spec.mounts.iter().any(follows) {
         // Mounts of the host still arrive; nothing goes back.
         true => MountPropagationFlags::DOWNSTREAM,
@@ -45,18 +45,12 @@ pub(crate) fn root(spec: &ContainerSpec, composed: Option<OwnedFd>) -> Result<Ro
         Rootfs::Directory { path } => (clone_tree(path, true)?, path),
     };
     let failed = |what| {
-        move |errno: Errno| Error::Mount {
-            what,
-            destination: "/".to_owned(),
-            source: errno.into(),
-        }
+        move |errno: Errno| Error::Mount { what, destination: "/".to_owned(), source: errno.into() }
     };
     let target = match open_directory(at) {
-        Err(Errno::NOENT) => {
-            rustix::fs::mkdir(at, Mode::from_raw_mode(0o700))
-                .and_then(|()| open_directory(at))
-                .map_err(failed("the root filesystem".to_owned()))?
-        }
+        Err(Errno::NOENT) => rustix::fs::mkdir(at, Mode::from_raw_mode(0o700))
+            .and_then(|()| open_directory(at))
+            .map_err(failed("the root filesystem".to_owned()))?,
         other => other.map_err(failed("the root filesystem".to_owned()))?,
     };
     place(tree.as_fd(), target.as_fd()).map_err(failed("the root filesystem".to_owned()))?;
@@ -90,6 +84,7 @@ pub(crate) fn overlay(rootfs: &Rootfs, ids: Option<BorrowedFd<'_>>) -> Result<Ow
     };
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed)?;
     let context = context.as_fd();
+    fsconfig_set_string(context, "source", "overlay").map_err(failed)?;
     let trees = lowers.iter().map(|lower| seen(lower)).collect::<Result<Vec<_>, _>>()?;
     let one_by_one =
         trees.iter().try_for_each(|tree| fsconfig_set_string(context, "lowerdir+", tree.as_path()));
@@ -117,7 +112,12 @@ pub(crate) fn overlay(rootfs: &Rootfs, ids: Option<BorrowedFd<'_>>) -> Result<Ow
     fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).map_err(failed)
 }
 
-fn map_ids(tree: &OwnedFd, ids: BorrowedFd<'_>, what: &str, destination: &str) -> Result<(), Error> {
+fn map_ids(
+    tree: &OwnedFd,
+    ids: BorrowedFd<'_>,
+    what: &str,
+    destination: &str,
+) -> Result<(), Error> {
     use std::os::fd::AsRawFd;
     let wanted = attributes::Attributes {
         set: attributes::IDMAP,
@@ -154,6 +154,8 @@ pub(crate) fn filesystem(
     flags: MountAttrFlags,
 ) -> Result<OwnedFd, Errno> {
     let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    // What df and /proc/mounts show first.
+    fsconfig_set_string(context.as_fd(), "source", kind)?;
     for (name, value) in options {
         match *value {
             "" => fsconfig_set_flag(context.as_fd(), *name)?,
@@ -213,13 +215,18 @@ fn device_directory(spec: &ContainerSpec, root: &Root) -> Result<(), Error> {
     mount_at(root, "/dev", || filesystem("tmpfs", &dev, NOT_SUID | NO_EXEC), "tmpfs")?;
     devices::nodes(spec, root)?;
     let pts = [("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
-    mount_at(root, "/dev/pts", || {
-        match filesystem("devpts", &pts, NOT_SUID | NO_EXEC) {
-            // A user namespace without a group 5.
-            Err(Errno::INVAL) => filesystem("devpts", &pts[..3], NOT_SUID | NO_EXEC),
-            other => other,
-        }
-    }, "devpts")?;
+    mount_at(
+        root,
+        "/dev/pts",
+        || {
+            match filesystem("devpts", &pts, NOT_SUID | NO_EXEC) {
+                // A user namespace without a group 5.
+                Err(Errno::INVAL) => filesystem("devpts", &pts[..3], NOT_SUID | NO_EXEC),
+                other => other,
+            }
+        },
+        "devpts",
+    )?;
     let size = spec.shm_size.to_string();
     let shm = [("mode", "1777"), ("size", size.as_str())];
     let all = NOT_SUID | NO_DEV | NO_EXEC;
@@ -369,8 +376,10 @@ pub(crate) fn restrict(spec: &ContainerSpec, root: &Root) -> Result<(), Error> {
             true => {
                 let made = match empty.take() {
                     Some(made) => made,
-                    None => filesystem("tmpfs", &[("size", "0")], MountAttrFlags::MOUNT_ATTR_RDONLY)
-                        .map_err(failed(path))?,
+                    None => {
+                        filesystem("tmpfs", &[("size", "0")], MountAttrFlags::MOUNT_ATTR_RDONLY)
+                            .map_err(failed(path))?
+                    }
                 };
                 let copy = clone_fd(&made).map_err(failed(path));
                 match copy {
@@ -442,4 +451,3 @@ pub(crate) fn bind_fd(root: &Root, fd: BorrowedFd<'_>, path: &ContainerPath) -> 
     let target = root.file(path)?;
     place(tree.as_fd(), target.as_fd()).map_err(failed)
 }
-

@@ -18,6 +18,8 @@ use tug_types::{ContainerPath, Explain};
 pub(crate) struct Start<'a> {
     pub process: &'a Process,
     pub filter: Option<Cow<'a, [Instruction]>>,
+    /// The profile asks for refusals to be logged.
+    pub log_refusals: bool,
     pub line: Line,
     pub init: bool,
     /// A missing working directory is made.
@@ -37,12 +39,8 @@ pub(crate) fn terminal(start: &Start<'_>, root: &Root, console: bool) -> Result<
     let slave = rustix::pty::ioctl_tiocgptpeer(&master, peer)
         .map_err(Error::system("open the terminal's other end"))?;
     if let Some((rows, columns)) = start.process.terminal_size {
-        let size = rustix::termios::Winsize {
-            ws_row: rows,
-            ws_col: columns,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
+        let size =
+            rustix::termios::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         rustix::termios::tcsetwinsize(&slave, size).map_err(Error::system("size the terminal"))?;
     }
     if console {
@@ -73,7 +71,11 @@ pub(crate) fn streams(stdio: Stdio, slave: Option<OwnedFd>) -> Result<(), Error>
 
 /// dup2(2) leaves a descriptor alone that is already in place, with its close-on-exec flag; so all
 /// three are lifted out of the way first.
-fn place(stdin: BorrowedFd<'_>, stdout: BorrowedFd<'_>, stderr: BorrowedFd<'_>) -> rustix::io::Result<()> {
+fn place(
+    stdin: BorrowedFd<'_>,
+    stdout: BorrowedFd<'_>,
+    stderr: BorrowedFd<'_>,
+) -> rustix::io::Result<()> {
     let lift = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, 10);
     let (stdin, stdout, stderr) = (lift(stdin)?, lift(stdout)?, lift(stderr)?);
     rustix::stdio::dup2_stdin(&stdin)?;
@@ -122,10 +124,8 @@ fn limits(start: &Start<'_>) -> Result<(), Error> {
                 source: std::io::ErrorKind::InvalidInput.into(),
             });
         };
-        set_limit(resource, limit).map_err(|errno| Error::Limit {
-            name: limit.name.clone(),
-            source: errno.into(),
-        })?;
+        set_limit(resource, limit)
+            .map_err(|errno| Error::Limit { name: limit.name.clone(), source: errno.into() })?;
     }
     if let Some(score) = start.process.oom_score_adj
         && let Err(error) = std::fs::write("/proc/self/oom_score_adj", score.to_string())
@@ -138,8 +138,7 @@ fn limits(start: &Start<'_>) -> Result<(), Error> {
 
 fn set_limit(resource: Resource, limit: &Rlimit) -> rustix::io::Result<()> {
     let bound = |value: u64| Some(value).filter(|value| *value != u64::MAX);
-    let wanted =
-        rustix::process::Rlimit { current: bound(limit.soft), maximum: bound(limit.hard) };
+    let wanted = rustix::process::Rlimit { current: bound(limit.soft), maximum: bound(limit.hard) };
     rustix::process::setrlimit(resource, wanted)
 }
 
@@ -168,10 +167,9 @@ fn resource(name: &str) -> Option<Resource> {
 pub(crate) fn working_directory(start: &Start<'_>, root: &Root) -> Result<(), Error> {
     if start.make_cwd {
         root.directory(&start.process.cwd).map_err(|error| match error {
-            Error::NotADirectory { path } => Error::WorkingDirectory {
-                path,
-                source: std::io::ErrorKind::NotADirectory.into(),
-            },
+            Error::NotADirectory { path } => {
+                Error::WorkingDirectory { path, source: std::io::ErrorKind::NotADirectory.into() }
+            }
             // A read-only root: chdir says what is missing.
             Error::Create { path, source } => Error::WorkingDirectory { path, source },
             other => other,
@@ -210,7 +208,8 @@ fn lock_down(start: &Start<'_>, user: &users::User) -> Result<(), Error> {
     // A privileged container gets what there is without a word; nobody asked for a certain one.
     let lacking = wanted.bound(had)?;
     if !lacking.is_empty() && process.capabilities.len() < 41 {
-        let text = format!("the host itself lacks {}; the container runs without", lacking.join(", "));
+        let text =
+            format!("the host itself lacks {}; the container runs without", lacking.join(", "));
         start.line.send(&Message::Warning(text))?;
     }
     rustix::thread::set_keep_capabilities(true)
@@ -232,7 +231,7 @@ fn lock_down(start: &Start<'_>, user: &users::User) -> Result<(), Error> {
     // an effective CAP_SYS_ADMIN.
     capabilities::raise(had)?;
     if let Some(filter) = &start.filter {
-        tug_sys::seccomp::load(filter, false)
+        tug_sys::seccomp::load(filter, start.log_refusals)
             .map_err(|source| Error::System { what: "load the system call filter", source })?;
     }
     let kept = match user.uid {

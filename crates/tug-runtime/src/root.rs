@@ -28,7 +28,13 @@ impl Root {
             relative => relative,
         };
         loop {
-            match rustix::fs::openat2(&self.0, relative, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+            match rustix::fs::openat2(
+                &self.0,
+                relative,
+                flags | OFlags::CLOEXEC,
+                Mode::empty(),
+                resolve,
+            ) {
                 // Something was renamed on the way; the kernel asks to try again.
                 Err(Errno::AGAIN | Errno::INTR) => {}
                 other => return other,
@@ -64,7 +70,8 @@ impl Root {
         }
         let (parent, name) = split(path);
         let parent = self.directory(&parent)?;
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags =
+            OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let failed = |error: Errno| Error::Create { path: path.to_string(), source: error.into() };
         match rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o755)) {
             Ok(_) | Err(Errno::EXIST) => {}
@@ -99,7 +106,11 @@ mod tests {
     use super::*;
 
     fn root() -> (std::path::PathBuf, Root) {
-        let dir = std::env::temp_dir().join(format!("tug-root-{}-{:?}", std::process::id(), std::thread::current().id()));
+        let dir = std::env::temp_dir().join(format!(
+            "tug-root-{}-{:?}",
+            std::process::id(),
+            std::thread::current().id()
+        ));
         std::fs::create_dir_all(dir.join("inside")).unwrap();
         let fd = std::fs::File::open(&dir).unwrap();
         (dir, Root::new(fd.into()))

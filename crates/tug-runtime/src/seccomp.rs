@@ -161,7 +161,6 @@ pub(crate) fn program(
 }
 
 /// Whether the profile asks for `SECCOMP_FILTER_FLAG_LOG`, the `log` of [`tug_sys::seccomp::load`].
-#[cfg_attr(not(test), expect(dead_code, reason = "the start of a process does not ask yet"))]
 pub(crate) fn logs(seccomp: &crate::Seccomp) -> bool {
     match seccomp {
         crate::Seccomp::Unconfined | crate::Seccomp::Default => false,

@@ -201,9 +201,11 @@ pub(crate) fn namespace(pid: i32, kind: &'static str) -> Result<OwnedFd, Error> 
 }
 
 fn open_namespace(kind: &'static str, path: &str) -> Result<OwnedFd, Error> {
-    std::fs::File::open(path)
-        .map(Into::into)
-        .map_err(|source| Error::Namespace { kind, path: path.to_owned(), source })
+    std::fs::File::open(path).map(Into::into).map_err(|source| Error::Namespace {
+        kind,
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn write_map(pid: i32, file: &'static str, lines: &[IdMap]) -> Result<(), Error> {
@@ -225,8 +227,7 @@ pub(crate) struct Joined {
 impl Joined {
     fn open(spec: &ContainerSpec) -> Result<Self, Error> {
         let wanted = &spec.namespaces;
-        let mut joined =
-            Self { fresh: flags::NEWNS, existing: Vec::new(), fresh_cgroup: false };
+        let mut joined = Self { fresh: flags::NEWNS, existing: Vec::new(), fresh_cgroup: false };
         for (namespace, kind, flag) in [
             (&wanted.net, "net", flags::NEWNET),
             (&wanted.pid, "pid", flags::NEWPID),

@@ -88,7 +88,9 @@ impl Line {
             match rustix::net::recvmsg(&self.0, &mut parts, &mut control, flags) {
                 Err(Errno::INTR) => {}
                 Err(Errno::CONNRESET) => return Ok(Message::End),
-                other => break other.map_err(Error::system("hear from the container's process"))?,
+                other => {
+                    break other.map_err(Error::system("hear from the container's process"))?;
+                }
             }
         };
         let mut fd = None;

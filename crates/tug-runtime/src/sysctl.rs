@@ -8,8 +8,14 @@ use rustix::fs::OFlags;
 /// Which namespace a setting belongs to (namespaces(7), sysctl documentation of the kernel).
 fn owner<'a>(spec: &'a ContainerSpec, name: &str) -> Option<&'a Namespace> {
     const IPC: [&str; 8] = [
-        "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall",
-        "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced",
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
     ];
     if name.starts_with("net.") {
         Some(&spec.namespaces.net)

@@ -29,9 +29,10 @@ fn parse(text: &str, destination: &ContainerPath) -> Result<Options, Error> {
             ("exec", "") => flags.remove(MountAttrFlags::MOUNT_ATTR_NOEXEC),
             ("nosuid" | "nodev" | "noexec" | "defaults" | "relatime", "") => {}
             ("noatime", "") => flags.insert(MountAttrFlags::MOUNT_ATTR_NOATIME),
-            ("size" | "mode" | "uid" | "gid" | "nr_inodes" | "nr_blocks" | "mpol" | "huge", value)
-                if !value.is_empty() =>
-            {
+            (
+                "size" | "mode" | "uid" | "gid" | "nr_inodes" | "nr_blocks" | "mpol" | "huge",
+                value,
+            ) if !value.is_empty() => {
                 filesystem.push((name.to_owned(), value.to_owned()));
             }
             _ => {

@@ -14,7 +14,12 @@ pub(crate) struct User {
 
 /// Resolves `name`, `uid`, `name:group` or `uid:gid`. Without a group the user's own counts, and with
 /// it those that list the user; with a group written only that one does.
-pub(crate) fn resolve(user: &str, extra: &[String], passwd: &str, group: &str) -> Result<User, Error> {
+pub(crate) fn resolve(
+    user: &str,
+    extra: &[String],
+    passwd: &str,
+    group: &str,
+) -> Result<User, Error> {
     let (name, group_name) = user.split_once(':').map_or((user, None), |(u, g)| (u, Some(g)));
     let name = if name.is_empty() { "0" } else { name };
     let entry = find_user(name, passwd);
@@ -106,11 +111,23 @@ mod tests {
     #[test]
     fn names_numbers_and_groups() {
         let home = |home: &str| home.to_owned();
-        assert_eq!(user("").unwrap(), User { uid: 0, gid: 0, groups: vec![0], home: home("/root") });
-        assert_eq!(user("web").unwrap(), User { uid: 33, gid: 34, groups: vec![34, 50], home: home("/srv/web") });
+        assert_eq!(
+            user("").unwrap(),
+            User { uid: 0, gid: 0, groups: vec![0], home: home("/root") }
+        );
+        assert_eq!(
+            user("web").unwrap(),
+            User { uid: 33, gid: 34, groups: vec![34, 50], home: home("/srv/web") }
+        );
         assert_eq!(user("33").unwrap(), user("web").unwrap());
-        assert_eq!(user("web:adm").unwrap(), User { uid: 33, gid: 4, groups: vec![4], home: home("/srv/web") });
-        assert_eq!(user("1000:1001").unwrap(), User { uid: 1000, gid: 1001, groups: vec![1001], home: home("/") });
+        assert_eq!(
+            user("web:adm").unwrap(),
+            User { uid: 33, gid: 4, groups: vec![4], home: home("/srv/web") }
+        );
+        assert_eq!(
+            user("1000:1001").unwrap(),
+            User { uid: 1000, gid: 1001, groups: vec![1001], home: home("/") }
+        );
         assert_eq!(user("7").unwrap().uid, 70, "a name of digits is a name");
     }
 
@@ -123,8 +140,14 @@ mod tests {
     #[test]
     fn unknown_names_are_dockers_error() {
         let error = user("nobody").unwrap_err();
-        assert_eq!(error.to_string(), "unable to find user nobody: no matching entries in passwd file");
+        assert_eq!(
+            error.to_string(),
+            "unable to find user nobody: no matching entries in passwd file"
+        );
         let error = user("web:wheel").unwrap_err();
-        assert_eq!(error.to_string(), "unable to find group wheel: no matching entries in group file");
+        assert_eq!(
+            error.to_string(),
+            "unable to find group wheel: no matching entries in group file"
+        );
     }
 }

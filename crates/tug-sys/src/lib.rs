@@ -3,12 +3,12 @@
 //! One file per kernel interface; above this crate there is no raw descriptor, pointer or errno.
 
 pub mod bpf;
-pub mod mount;
-pub mod process;
 pub mod file_lock;
 pub mod inherited;
 pub mod launch;
+pub mod mount;
 pub mod netns;
+pub mod process;
 pub mod seccomp;
 pub mod signals;
 pub mod writeback;

@@ -33,16 +33,20 @@ pub const IDMAP: u64 = 0x0010_0000;
 /// Propagation kinds (mount_namespaces(7)).
 #[expect(missing_docs, reason = "the kernel's own names")]
 pub mod propagation {
-    pub const PRIVATE: u64 = libc::MS_PRIVATE as u64;
-    pub const SLAVE: u64 = libc::MS_SLAVE as u64;
-    pub const SHARED: u64 = libc::MS_SHARED as u64;
+    pub const PRIVATE: u64 = libc::MS_PRIVATE;
+    pub const SLAVE: u64 = libc::MS_SLAVE;
+    pub const SHARED: u64 = libc::MS_SHARED;
 }
 
 /// Changes the mount `fd` is the root of, and with `recursive` all below it.
 ///
 /// # Errors
 /// What mount_setattr(2) says; `ENOSYS` before Linux 5.12.
-pub fn set_attributes(fd: BorrowedFd<'_>, attributes: Attributes, recursive: bool) -> io::Result<()> {
+pub fn set_attributes(
+    fd: BorrowedFd<'_>,
+    attributes: Attributes,
+    recursive: bool,
+) -> io::Result<()> {
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is empty, the attributes are live and sized.
     let result = unsafe {

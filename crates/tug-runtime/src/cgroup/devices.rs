@@ -31,14 +31,14 @@ const fn char_device(major: u32, minor: u32) -> Rule {
 pub(crate) const DEFAULT: [Rule; 11] = [
     Rule { kind: 'c', major: None, minor: None, access: MKNOD },
     Rule { kind: 'b', major: None, minor: None, access: MKNOD },
-    char_device(1, 3), // null
-    char_device(1, 5), // zero
-    char_device(1, 7), // full
-    char_device(1, 8), // random
-    char_device(1, 9), // urandom
-    char_device(5, 0), // tty
-    char_device(5, 1), // console
-    char_device(5, 2), // ptmx
+    char_device(1, 3),                                              // null
+    char_device(1, 5),                                              // zero
+    char_device(1, 7),                                              // full
+    char_device(1, 8),                                              // random
+    char_device(1, 9),                                              // urandom
+    char_device(5, 0),                                              // tty
+    char_device(5, 1),                                              // console
+    char_device(5, 2),                                              // ptmx
     Rule { kind: 'c', major: Some(136), minor: None, access: ALL }, // pts
 ];
 
@@ -104,10 +104,10 @@ pub(crate) fn program(rules: &[Rule]) -> Vec<Instruction> {
     let mut code = vec![
         Instruction::load_u32(2, 1, 0),
         Instruction::mov(3, 2),
-        Instruction::and(2, 0xffff), // r2: type
+        Instruction::and(2, 0xffff),     // r2: type
         Instruction::shift_right(3, 16), // r3: access
-        Instruction::load_u32(4, 1, 4), // r4: major
-        Instruction::load_u32(5, 1, 8), // r5: minor
+        Instruction::load_u32(4, 1, 4),  // r4: major
+        Instruction::load_u32(5, 1, 8),  // r5: minor
     ];
     for rule in rules {
         let mut checks = Vec::new();
@@ -170,7 +170,11 @@ mod tests {
                             && rule.minor.is_none_or(|m| m == minor)
                             && access & !rule.access == 0
                     });
-                    assert_eq!(run(&code, kind, access, major, minor), expected, "{letter} {major}:{minor} {access}");
+                    assert_eq!(
+                        run(&code, kind, access, major, minor),
+                        expected,
+                        "{letter} {major}:{minor} {access}"
+                    );
                 }
             }
         }

@@ -114,7 +114,9 @@ impl Hierarchies {
             let Some(below) = mount_point.strip_prefix("/sys/fs/cgroup") else { continue };
             let mut after = after.split(' ');
             let (kind, options) = (after.next().unwrap_or(""), after.nth(1).unwrap_or(""));
-            if !matches!(kind, "cgroup" | "cgroup2") || list.iter().any(|h| h.mount_point == Path::new(mount_point)) {
+            if !matches!(kind, "cgroup" | "cgroup2")
+                || list.iter().any(|h| h.mount_point == Path::new(mount_point))
+            {
                 continue;
             }
             let v2 = kind == "cgroup2";

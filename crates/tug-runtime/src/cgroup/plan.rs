@@ -41,7 +41,10 @@ pub(crate) fn plan(
             _ => pids(resources),
         };
         if let (Some(first), None) = (wanted.first(), hierarchy) {
-            return Err(CgroupError::NoController { flag: first.flag, controller: controller.name() });
+            return Err(CgroupError::NoController {
+                flag: first.flag,
+                controller: controller.name(),
+            });
         }
         writes.extend(wanted);
     }
@@ -54,7 +57,8 @@ fn write(controller: Controller, flag: &'static str, file: &'static str, value: 
 
 fn memory(resources: &Resources, v2: bool) -> Vec<Write> {
     let mut writes = Vec::new();
-    let mut add = |flag, file, value: String| writes.push(write(Controller::Memory, flag, file, value));
+    let mut add =
+        |flag, file, value: String| writes.push(write(Controller::Memory, flag, file, value));
     if let Some(limit) = resources.memory {
         add("--memory", if v2 { "memory.max" } else { "memory.limit_in_bytes" }, limit.to_string());
     }
@@ -74,14 +78,18 @@ fn memory(resources: &Resources, v2: bool) -> Vec<Write> {
     if let Some(value) = swap {
         let file = if v2 { "memory.swap.max" } else { "memory.memsw.limit_in_bytes" };
         // Kernels without swap accounting run the container with the memory limit alone, as Docker does.
-        writes.push(Write { may_lack: true, ..write(Controller::Memory, "--memory-swap", file, value) });
+        writes.push(Write {
+            may_lack: true,
+            ..write(Controller::Memory, "--memory-swap", file, value)
+        });
     }
     writes
 }
 
 fn cpu(resources: &Resources, v2: bool) -> Vec<Write> {
     let mut writes = Vec::new();
-    let mut add = |flag, file, value: String| writes.push(write(Controller::Cpu, flag, file, value));
+    let mut add =
+        |flag, file, value: String| writes.push(write(Controller::Cpu, flag, file, value));
     if let Some(shares) = resources.cpu_shares {
         match v2 {
             true => add("--cpu-shares", "cpu.weight", weight(shares).to_string()),
@@ -93,7 +101,8 @@ fn cpu(resources: &Resources, v2: bool) -> Vec<Write> {
         Some(cpus) => ("--cpus", i64::try_from(cpus / 10_000).ok()),
         None => ("--cpu-quota", resources.cpu_quota),
     };
-    let max = || quota.filter(|quota| *quota > 0).map_or("max".to_owned(), |quota| quota.to_string());
+    let max =
+        || quota.filter(|quota| *quota > 0).map_or("max".to_owned(), |quota| quota.to_string());
     match (v2, quota.is_some() || resources.cpu_period.is_some()) {
         (_, false) => {}
         (true, true) => add(flag, "cpu.max", format!("{} {period}", max())),
@@ -173,7 +182,8 @@ impl Plan {
                 true => tug_sys::bpf::attach_device_program(directory, &devices::program(rules)),
                 false => limit_v1(directory, rules),
             };
-            limited.map_err(|source| CgroupError::Devices { path: directory.to_owned(), source })?;
+            limited
+                .map_err(|source| CgroupError::Devices { path: directory.to_owned(), source })?;
         }
         Ok(())
     }
@@ -242,7 +252,10 @@ mod tests {
     fn a_missing_controller_is_named_with_its_flag() {
         let resources = Resources { pids_limit: Some(10), ..Resources::default() };
         let error = plan(&resources, None, &Hierarchies::parse(samples::HYBRID)).unwrap_err();
-        assert!(matches!(error, CgroupError::NoController { flag: "--pids-limit", controller: "pids" }));
+        assert!(matches!(
+            error,
+            CgroupError::NoController { flag: "--pids-limit", controller: "pids" }
+        ));
     }
 
     #[test]
