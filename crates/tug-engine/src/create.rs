@@ -418,7 +418,11 @@ fn validate(record: &Record, warnings: &mut Vec<String>) -> Result<(), Error> {
             "Nano CPUs and CPU Period or Quota cannot both be set",
         );
     }
-    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get()) as i64;
+    // Counting the cores reads cgroup files: only for those who ask.
+    let cores = match host.nano_cpus {
+        0 => 0,
+        _ => std::thread::available_parallelism().map_or(1, |cores| cores.get()) as i64,
+    };
     if host.nano_cpus > cores * 1_000_000_000 {
         let why = format!(
             "range of CPUs is from 0.01 to {cores}.00, as there are only {cores} CPUs available"

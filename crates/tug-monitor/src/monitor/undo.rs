@@ -29,8 +29,11 @@ pub(crate) enum Undo {
     MountPoint(PathBuf),
     /// The container's processes and cgroup.
     Cgroup,
-    /// The veth pair.
+    /// The veth pair of a container that has ended: it goes with its namespace, so it is only taken
+    /// off the bridge. Removing it here would wait out the kernel's grace periods, some 25 ms.
     Link,
+    /// The veth pair a killed monitor left, whatever became of its namespace.
+    LeftLink,
     /// Elements of the published ports, and the sockets that reserve them.
     Ports(Vec<PublishedPort>, #[expect(dead_code, reason = "held until then")] Reservation),
 }
@@ -71,7 +74,7 @@ impl Ground {
         let (run_dir, container_dir) = places;
         let mut undo = vec![Undo::MountPoint(run_dir.join("rootfs")), Undo::Cgroup];
         if network.is_some() {
-            undo.push(Undo::Link);
+            undo.push(Undo::LeftLink);
             undo.push(Undo::Ports(Vec::new(), Reservation::default()));
         }
         let (id, cgroup_parent) = (id.clone(), cgroup_parent.to_owned());
@@ -88,6 +91,9 @@ impl Ground {
                 killed.and(removed).map_err(|error| error.failure())
             }
             (Undo::Link, Some(network)) => {
+                tug_net::retire(&network.endpoint.host_link).map_err(failure)
+            }
+            (Undo::LeftLink, Some(network)) => {
                 tug_net::detach(&network.endpoint.host_link).map_err(failure)
             }
             // Ports that nobody knows to be published are looked for.
@@ -98,7 +104,7 @@ impl Ground {
                 let address = network.endpoint.address;
                 tug_net::unpublish_ports(&network.bridge, address, &ports).map_err(failure)
             }
-            (Undo::Link | Undo::Ports(..), None) => Ok(()),
+            (Undo::Link | Undo::LeftLink | Undo::Ports(..), None) => Ok(()),
         }
     }
 }
