@@ -28,10 +28,17 @@ demo_steps() {
 
 # Shows a command as a person would type it, then does it.
 tug() {
-  printf '\n\033[1m$ tug' && printf ' %q' "$@" | sed "s/\\\\ / /g" && printf '\033[0m\n'
+  local line='$ tug' word
+  for word; do
+    case $word in
+      *[!A-Za-z0-9_./:=@%+,-]* | '') line+=" '$word'" ;;
+      *) line+=" $word" ;;
+    esac
+  done
+  show "$line"
   "$PRODUCT" "$@"
 }
-shown() { printf '\n\033[1m$ %s\033[0m\n' "$*" && "$@"; }
+show() { if [ -t 1 ]; then printf '\n\033[1m%s\033[0m\n' "$1"; else printf '\n%s\n' "$1"; fi; }
 
 demo_script() {
   say "images, from a registry on loopback that stands in for docker.io"
@@ -51,7 +58,7 @@ demo_script() {
   local address page tries
   address=$("$PRODUCT" port web 80)
   tug ps
-  printf '\n\033[1m$ curl http://%s/\033[0m\n' "$address"
+  show "\$ curl http://$address/"
   for ((tries = 0; tries < 50; tries++)); do
     page=$(curl -fsS "http://$address/" 2>/dev/null) && break
     sleep 0.1

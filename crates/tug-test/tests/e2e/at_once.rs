@@ -64,15 +64,15 @@ fn one_port_is_given_once() {
 fn contradicting_commands_leave_a_consistent_container() {
     let s = Sandbox::new();
     for round in 0..10 {
-        let id = s.detached(&["--name", "c"], &["sleep", "600"]);
+        let id = s.detached(&["--name", "c1"], &["sleep", "600"]);
         let commands: Vec<_> = [
-            &["stop", "-t", "0", "c"][..],
-            &["start", "c"],
-            &["kill", "c"],
-            &["restart", "-t", "0", "c"],
-            &["rm", "-f", "c"],
-            &["exec", "c", "true"],
-            &["inspect", "c"],
+            &["stop", "-t", "0", "c1"][..],
+            &["start", "c1"],
+            &["kill", "c1"],
+            &["restart", "-t", "0", "c1"],
+            &["rm", "-f", "c1"],
+            &["exec", "c1", "true"],
+            &["inspect", "c1"],
             &["ps", "-a"],
         ]
         .into_iter()
@@ -82,7 +82,7 @@ fn contradicting_commands_leave_a_consistent_container() {
             let out = command.wait_in(&s);
             assert!(!out.stderr.contains("panicked"), "round {round}: {out}");
         }
-        s.tug(&["rm", "-f", "c"]).code(0);
+        s.tug(&["rm", "-f", "c1"]).code(0);
         assert_eq!(s.tug(&["ps", "-aq"]).ok(), "", "round {round}");
         assert!(!s.container_dirs().contains(&id), "round {round}");
     }

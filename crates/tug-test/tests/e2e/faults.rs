@@ -62,18 +62,18 @@ fn round(s: &Sandbox, dice: &mut Dice) -> String {
     };
     // Some rounds begin with a container that is already there.
     let (before, command): (Option<Vec<String>>, Vec<String>) = match dice.roll(9) {
-        0 => (None, run(&["create", "--name", "c"], &patient)),
+        0 => (None, run(&["create", "--name", "c1"], &patient)),
         1 => (
-            Some(run(&["create", "--name", "c"], &patient)),
-            run(&["start", "c"], &[])[..2].to_vec(),
+            Some(run(&["create", "--name", "c1"], &patient)),
+            run(&["start", "c1"], &[])[..2].to_vec(),
         ),
-        2 => (None, run(&["run", "-d", "--name", "c"], &patient)),
-        3 => (None, run(&["run", "--name", "c"], &quick)),
-        4 => (None, run(&["run", "--rm", "--name", "c"], &quick)),
-        5 => (None, run(&["run", "-d", "--rm", "--name", "c"], &quick)),
-        6 => (Some(run(&["run", "-d", "--name", "c"], &patient)), words("stop -t 0 c")),
-        7 => (Some(run(&["run", "-d", "--name", "c"], &patient)), words("rm -f -v c")),
-        _ => (Some(run(&["run", "-d", "--name", "c"], &patient)), words("restart -t 0 c")),
+        2 => (None, run(&["run", "-d", "--name", "c1"], &patient)),
+        3 => (None, run(&["run", "--name", "c1"], &quick)),
+        4 => (None, run(&["run", "--rm", "--name", "c1"], &quick)),
+        5 => (None, run(&["run", "-d", "--rm", "--name", "c1"], &quick)),
+        6 => (Some(run(&["run", "-d", "--name", "c1"], &patient)), words("stop -t 0 c")),
+        7 => (Some(run(&["run", "-d", "--name", "c1"], &patient)), words("rm -f -v c")),
+        _ => (Some(run(&["run", "-d", "--name", "c1"], &patient)), words("restart -t 0 c")),
     };
     if let Some(before) = &before {
         s.tug(&refs(before)).ok();
@@ -188,16 +188,16 @@ fn killed_at_random_moments_nothing_is_lost_or_left() {
 #[test]
 fn a_dead_monitor_is_noticed_by_the_next_look() {
     let s = Sandbox::new();
-    let id = s.detached(&["--name", "c", "-p", "8080:80"], &["sleep", "600"]);
+    let id = s.detached(&["--name", "c1", "-p", "8080:80"], &["sleep", "600"]);
     let (pid, monitor) = s.pids(&id);
     kill(monitor);
     let listed = s.tug(&["ps", "-a", "--format", "{{.Names}} {{.State}} {{.Status}}"]);
     listed.shows("c exited Exited (137)");
     until("its process to be gone", || !std::path::Path::new(&format!("/proc/{pid}")).exists());
     tug_test::leaks::wait_for_cgroups_gone(&id);
-    assert!(!s.format("c", "{{.State.Error}}").is_empty(), "inspect says why");
-    s.tug(&["start", "c"]).ok();
-    assert_eq!(s.status("c"), "running");
+    assert!(!s.format("c1", "{{.State.Error}}").is_empty(), "inspect says why");
+    s.tug(&["start", "c1"]).ok();
+    assert_eq!(s.status("c1"), "running");
 }
 
 #[test]

@@ -123,7 +123,7 @@ fn kernel_settings_cannot_be_changed() {
         assert!(run.code != 0, "{file} was written: {run}");
     }
     assert!(s.sh(&[], "hostname other").code != 0);
-    assert!(s.sh(&[], "date -s @$(date +%s)").code != 0);
+    s.sh(&[], "date -s @$(date +%s)").says("Operation not permitted");
     assert!(s.sh(&[], "insmod /bin/busybox").code != 0);
     assert!(s.sh(&[], "swapon /bin/busybox").code != 0);
 }
@@ -169,9 +169,9 @@ fn descriptors_of_tug_do_not_leak_in() {
     let count = |output: tug_test::output::Output| output.ok().to_owned();
     // 0, 1, 2 and the directory ls itself reads.
     assert_eq!(count(s.run(&[], &["ls", "/proc/self/fd"])), "0\n1\n2\n3");
-    s.detached(&["--name", "c"], &["sleep", "60"]);
-    assert_eq!(count(s.tug(&["exec", "c", "ls", "/proc/self/fd"])), "0\n1\n2\n3");
-    assert_eq!(count(s.tug(&["exec", "c", "ls", "/proc/1/fd"])), "0\n1\n2");
+    s.detached(&["--name", "c1"], &["sleep", "60"]);
+    assert_eq!(count(s.tug(&["exec", "c1", "ls", "/proc/self/fd"])), "0\n1\n2\n3");
+    assert_eq!(count(s.tug(&["exec", "c1", "ls", "/proc/1/fd"])), "0\n1\n2");
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn the_seccomp_filter_covers_what_docker_refuses() {
     let run = s.run(&["-v", &tool], &["/tug-dev", "forbidden"]);
     for line in run.lines() {
         let (call, result) = line.split_once(' ').unwrap_or_default();
-        assert!(result == "EPERM" || result == "ENOSYS" || result == "EACCES", "{call}: {result}");
+        assert!(["errno 1", "errno 13", "errno 38"].contains(&result), "{call}: {result}");
     }
     assert!(run.lines().len() >= 8, "{run}");
 }

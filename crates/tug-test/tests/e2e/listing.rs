@@ -48,33 +48,33 @@ fn ps_shows_the_running_and_a_all() {
 fn ps_filters_by_label_ancestor_and_id() {
     let s = Sandbox::new();
     let a =
-        s.tug(&["create", "--name", "a", "-l", "tier=web", "-l", "x", "busybox"]).ok().to_owned();
-    s.tug(&["create", "--name", "b", "-l", "tier=db", "busybox"]).ok();
+        s.tug(&["create", "--name", "a1", "-l", "tier=web", "-l", "x", "busybox"]).ok().to_owned();
+    s.tug(&["create", "--name", "b1", "-l", "tier=db", "busybox"]).ok();
     let names = |filter: &str| {
         let ps = s.tug(&["ps", "-a", "--format", "{{.Names}}", "-f", filter]);
         ps.lines().join(" ")
     };
-    assert_eq!(names("label=tier"), "b a");
-    assert_eq!(names("label=tier=web"), "a");
-    assert_eq!(names(&format!("id={}", &a[..6])), "a");
-    assert_eq!(names("ancestor=busybox"), "b a");
+    assert_eq!(names("label=tier"), "b1 a1");
+    assert_eq!(names("label=tier=web"), "a1");
+    assert_eq!(names(&format!("id={}", &a[..6])), "a1");
+    assert_eq!(names("ancestor=busybox"), "b1 a1");
     assert_eq!(names("ancestor=debian"), "");
-    assert_eq!(names("since=a"), "b");
-    assert_eq!(names("before=b"), "a");
+    assert_eq!(names("since=a1"), "b1");
+    assert_eq!(names("before=b1"), "a1");
 }
 
 #[test]
 fn ps_formats_json_tables_and_sizes() {
     let s = Sandbox::new();
-    s.tug(&["run", "--name", "c", "busybox", "sh", "-c", "head -c 5000 /dev/zero > /f"]).ok();
+    s.tug(&["run", "--name", "c1", "busybox", "sh", "-c", "head -c 5000 /dev/zero > /f"]).ok();
     let json = s.tug(&["ps", "-a", "--format", "json"]);
     let row: serde_json::Value = serde_json::from_str(json.ok()).unwrap_or_default();
     assert_eq!(
         (&row["Names"], &row["Image"], &row["State"]),
-        (&"c".into(), &"busybox".into(), &"exited".into())
+        (&"c1".into(), &"busybox".into(), &"exited".into())
     );
     let table = s.tug(&["ps", "-a", "--format", "table {{.Names}}\t{{.Image}}"]);
-    assert_eq!(table.ok(), "NAMES     IMAGE\nc         busybox");
+    assert_eq!(table.ok(), "NAMES     IMAGE\nc1        busybox");
     let sized = s.tug(&["ps", "-as", "--format", "{{.Size}}"]);
     assert!(sized.ok().starts_with("5kB (virtual "), "{sized}");
     s.tug(&["ps", "--format", "{{.Nothing}}"]).code(1).says("Nothing");
@@ -115,8 +115,8 @@ fn ps_of_many_keeps_exit_statuses_apart() {
 #[test]
 fn inspect_is_json_with_dockers_keys() {
     let s = Sandbox::new();
-    let id = s.detached(&["--name", "c", "-e", "A=1", "-p", "8080:80"], &["sleep", "60"]);
-    let json = s.inspect("c");
+    let id = s.detached(&["--name", "c1", "-e", "A=1", "-p", "8080:80"], &["sleep", "60"]);
+    let json = s.inspect("c1");
     for key in [
         "Id",
         "Created",
@@ -152,32 +152,32 @@ fn inspect_is_json_with_dockers_keys() {
 #[test]
 fn inspect_takes_templates_types_and_several_names() {
     let s = Sandbox::new();
-    s.tug(&["create", "--name", "c", "busybox"]).ok();
-    let name = s.tug(&["inspect", "-f", "{{.Name}} {{json .State.Running}}", "c"]);
+    s.tug(&["create", "--name", "c1", "busybox"]).ok();
+    let name = s.tug(&["inspect", "-f", "{{.Name}} {{json .State.Running}}", "c1"]);
     assert_eq!(name.ok(), "/c false");
-    let two = s.tug(&["inspect", "-f", "{{.Id}}", "c", "busybox"]);
+    let two = s.tug(&["inspect", "-f", "{{.Id}}", "c1", "busybox"]);
     assert!(two.lines()[1].starts_with("sha256:"), "a container, then an image: {two}");
-    let missing = s.tug(&["inspect", "c", "nobody"]);
+    let missing = s.tug(&["inspect", "c1", "nobody"]);
     missing.code(1).says("No such object: nobody");
     assert!(missing.stdout.contains("\"Name\": \"/c\""), "what exists is printed: {missing}");
-    s.tug(&["inspect", "--type", "image", "c"]).code(1);
-    s.tug(&["inspect", "-f", "{{.Nope}}", "c"]).code(1).says("Nope");
+    s.tug(&["inspect", "--type", "image", "c1"]).code(1);
+    s.tug(&["inspect", "-f", "{{.Nope}}", "c1"]).code(1).says("Nope");
 }
 
 #[test]
 fn port_lists_what_is_published() {
     let s = Sandbox::new();
     s.detached(
-        &["--name", "c", "-p", "8080:80", "-p", "127.0.0.1:53:53/udp", "-p", "9000"],
+        &["--name", "c1", "-p", "8080:80", "-p", "127.0.0.1:53:53/udp", "-p", "9000"],
         &["sleep", "60"],
     );
-    let all = s.tug(&["port", "c"]);
+    let all = s.tug(&["port", "c1"]);
     all.shows("80/tcp -> 0.0.0.0:8080")
         .shows("53/udp -> 127.0.0.1:53")
         .shows("9000/tcp -> 0.0.0.0:");
-    assert_eq!(s.tug(&["port", "c", "80"]).ok(), "0.0.0.0:8080");
-    assert_eq!(s.tug(&["port", "c", "53/udp"]).ok(), "127.0.0.1:53");
-    s.tug(&["port", "c", "81"]).code(1).says("81/tcp");
+    assert_eq!(s.tug(&["port", "c1", "80"]).ok(), "0.0.0.0:8080");
+    assert_eq!(s.tug(&["port", "c1", "53/udp"]).ok(), "127.0.0.1:53");
+    s.tug(&["port", "c1", "81"]).code(1).says("81/tcp");
 }
 
 #[test]

@@ -6,12 +6,12 @@ use tug_test::wait::until;
 #[test]
 fn both_streams_are_kept_apart_and_in_order() {
     let s = Sandbox::new();
-    s.tug(&["run", "--name", "c", "busybox", "sh", "-c", "echo out; echo err >&2; echo again"])
+    s.tug(&["run", "--name", "c1", "busybox", "sh", "-c", "echo out; echo err >&2; echo again"])
         .ok();
-    let logs = s.tug(&["logs", "c"]);
+    let logs = s.tug(&["logs", "c1"]);
     assert_eq!(logs.ok(), "out\nagain");
     assert_eq!(logs.stderr, "err\n");
-    let merged = s.shell("$TUG logs c 2>&1");
+    let merged = s.shell("$TUG logs c1 2>&1");
     assert_eq!(merged.ok(), "out\nerr\nagain");
 }
 
@@ -29,58 +29,58 @@ fn a_quick_exit_loses_nothing_a_hundred_times() {
 #[test]
 fn a_last_line_without_newline_is_kept_as_it_is() {
     let s = Sandbox::new();
-    s.tug(&["run", "--name", "c", "busybox", "printf", "a\nb"]).ok();
-    assert_eq!(s.tug(&["logs", "c"]).stdout, "a\nb");
+    s.tug(&["run", "--name", "c1", "busybox", "printf", "a\nb"]).ok();
+    assert_eq!(s.tug(&["logs", "c1"]).stdout, "a\nb");
 }
 
 #[test]
 fn bytes_of_any_value_and_lines_of_any_length_are_kept() {
     let s = Sandbox::new();
     let every: Vec<u8> = (0..=255u8).cycle().take(700_000).collect();
-    s.tug_with(&["run", "-i", "--name", "c", "busybox", "cat"], &every).code(0);
-    assert!(s.tug(&["logs", "c"]).bytes == every);
+    s.tug_with(&["run", "-i", "--name", "c1", "busybox", "cat"], &every).code(0);
+    assert!(s.tug(&["logs", "c1"]).bytes == every);
 }
 
 #[test]
 fn tail_counts_lines_from_the_end() {
     let s = Sandbox::new();
-    s.tug(&["run", "--name", "c", "busybox", "seq", "1", "1000"]).ok();
-    let tail = |n: &str| s.tug(&["logs", "--tail", n, "c"]).ok().to_owned();
+    s.tug(&["run", "--name", "c1", "busybox", "seq", "1", "1000"]).ok();
+    let tail = |n: &str| s.tug(&["logs", "--tail", n, "c1"]).ok().to_owned();
     assert_eq!(tail("3"), "998\n999\n1000");
     assert_eq!(tail("0"), "");
     assert_eq!(tail("all").lines().count(), 1000);
     assert_eq!(tail("5000").lines().count(), 1000);
-    assert_eq!(s.tug(&["logs", "-n", "1", "c"]).ok(), "1000");
+    assert_eq!(s.tug(&["logs", "-n", "1", "c1"]).ok(), "1000");
 }
 
 #[test]
 fn times_select_and_show() {
     let s = Sandbox::new();
-    s.tug(&["run", "--name", "c", "busybox", "sh", "-c", "echo early; sleep 1.5; echo late"]).ok();
-    let stamped = s.tug(&["logs", "-t", "c"]);
+    s.tug(&["run", "--name", "c1", "busybox", "sh", "-c", "echo early; sleep 1.5; echo late"]).ok();
+    let stamped = s.tug(&["logs", "-t", "c1"]);
     let lines = stamped.lines();
     let (early, late) = (lines[0].split_once(' '), lines[1].split_once(' '));
     let (Some((at, "early")), Some((later, "late"))) = (early, late) else { panic!("{stamped}") };
     assert!(at.len() == 30 && at.ends_with('Z') && at < later, "{stamped}");
-    assert_eq!(s.tug(&["logs", "--since", later, "c"]).ok(), "late");
-    assert_eq!(s.tug(&["logs", "--until", at, "c"]).ok(), "early");
-    assert_eq!(s.tug(&["logs", "--since", "1h", "--until", "1h", "c"]).ok(), "");
-    assert_eq!(s.tug(&["logs", "--since", "10m", "c"]).lines().len(), 2);
-    s.tug(&["logs", "--since", "yesterday-ish", "c"]).code(1).says("yesterday-ish");
+    assert_eq!(s.tug(&["logs", "--since", later, "c1"]).ok(), "late");
+    assert_eq!(s.tug(&["logs", "--until", at, "c1"]).ok(), "early");
+    assert_eq!(s.tug(&["logs", "--since", "1h", "--until", "1h", "c1"]).ok(), "");
+    assert_eq!(s.tug(&["logs", "--since", "10m", "c1"]).lines().len(), 2);
+    s.tug(&["logs", "--since", "yesterday-ish", "c1"]).code(1).says("yesterday-ish");
 }
 
 #[test]
 fn follow_shows_what_is_new_and_ends_with_the_container() {
     let s = Sandbox::new();
     s.detached(
-        &["-i", "--name", "c"],
+        &["-i", "--name", "c1"],
         &["sh", "-c", "echo first; while read line; do echo $line; done"],
     );
-    let follow = s.start(&["logs", "-f", "c"]);
-    let tail = s.start(&["logs", "-f", "--tail", "0", "c"]);
-    s.wait_for_log("c", "first");
+    let follow = s.start(&["logs", "-f", "c1"]);
+    let tail = s.start(&["logs", "-f", "--tail", "0", "c1"]);
+    s.wait_for_log("c1", "first");
     std::thread::sleep(std::time::Duration::from_millis(200));
-    assert_eq!(s.tug_with(&["attach", "c"], b"second\nthird\n").code, 0);
+    assert_eq!(s.tug_with(&["attach", "c1"], b"second\nthird\n").code, 0);
     assert_eq!(follow.wait_in(&s).ok(), "first\nsecond\nthird");
     assert_eq!(tail.wait_in(&s).ok(), "second\nthird");
 }
@@ -88,8 +88,8 @@ fn follow_shows_what_is_new_and_ends_with_the_container() {
 #[test]
 fn follow_sleeps_until_woken() {
     let s = Sandbox::new();
-    s.detached(&["--name", "c"], &["sleep", "60"]);
-    let mut follow = s.start(&["logs", "-f", "c"]);
+    s.detached(&["--name", "c1"], &["sleep", "60"]);
+    let mut follow = s.start(&["logs", "-f", "c1"]);
     std::thread::sleep(std::time::Duration::from_millis(300));
     let switches = || {
         let status =
@@ -104,7 +104,7 @@ fn follow_sleeps_until_woken() {
         "woke up {} times while nothing happened",
         switches() - before
     );
-    s.tug(&["kill", "c"]).ok();
+    s.tug(&["kill", "c1"]).ok();
     until("its end", || !follow.0.alive());
 }
 
@@ -131,7 +131,7 @@ fn logs_are_capped_and_keep_the_newest() {
     s.tug(&[
         "run",
         "--name",
-        "c",
+        "c1",
         "--log-opt",
         "max-size=256k",
         "--log-opt",
@@ -142,7 +142,7 @@ fn logs_are_capped_and_keep_the_newest() {
         script,
     ])
     .ok();
-    let logs = s.tug(&["logs", "c"]);
+    let logs = s.tug(&["logs", "c1"]);
     let lines = logs.lines();
     assert!(lines[lines.len() - 1].starts_with("59999 "), "{}", lines[lines.len() - 1]);
     assert!(logs.stdout.len() <= 600 << 10, "{} bytes are kept", logs.stdout.len());
@@ -158,13 +158,13 @@ fn logs_are_capped_and_keep_the_newest() {
 #[test]
 fn logs_are_there_while_running_after_the_end_and_gone_with_rm() {
     let s = Sandbox::new();
-    s.detached(&["--name", "c"], &["sh", "-c", "echo one; sleep 60"]);
-    s.wait_for_log("c", "one");
-    s.tug(&["kill", "c"]).ok();
-    s.wait_for_status("c", "exited");
-    assert_eq!(s.tug(&["logs", "c"]).ok(), "one");
-    s.tug(&["rm", "c"]).ok();
-    s.tug(&["logs", "c"]).refused(1, "No such container: c");
+    s.detached(&["--name", "c1"], &["sh", "-c", "echo one; sleep 60"]);
+    s.wait_for_log("c1", "one");
+    s.tug(&["kill", "c1"]).ok();
+    s.wait_for_status("c1", "exited");
+    assert_eq!(s.tug(&["logs", "c1"]).ok(), "one");
+    s.tug(&["rm", "c1"]).ok();
+    s.tug(&["logs", "c1"]).refused(1, "No such container: c");
 }
 
 #[test]
@@ -180,8 +180,11 @@ fn a_killed_monitor_loses_no_byte_written_before() {
 }
 
 #[test]
-fn local_driver_none_keeps_nothing() {
+fn other_log_drivers_are_refused_by_name() {
     let s = Sandbox::new();
-    s.tug(&["run", "--name", "c", "--log-driver", "none", "busybox", "echo", "x"]).ok();
-    s.tug(&["logs", "c"]).code(1).says("none");
+    for driver in ["none", "syslog"] {
+        s.sh(&["--log-driver", driver], "true").code(125).says(&format!("--log-driver {driver}"));
+    }
+    assert_eq!(s.sh(&["--log-driver", "json-file"], "echo x").ok(), "x");
+    assert_eq!(s.tug(&["ps", "-aq"]).ok(), "");
 }

@@ -116,14 +116,14 @@ fn the_clients_address_is_kept() {
     let s = Sandbox::new();
     let other = Machine::join();
     s.detached(
-        &["--name", "c", "-p", "8080:80"],
+        &["--name", "c1", "-p", "8080:80"],
         &["sh", "-c", "mkdir /w; exec httpd -f -vv -p 80 -h /w"],
     );
     until("the server", || get("172.17.0.2:80").is_some());
     let address = format!("{OUR_ADDRESS}:8080");
     assert!(other.on(move || get(&address)).is_some());
     until("the request", || {
-        let logs = s.tug(&["logs", "c"]);
+        let logs = s.tug(&["logs", "c1"]);
         (logs.stdout + &logs.stderr).contains(ITS_ADDRESS)
     });
 }
@@ -148,9 +148,9 @@ fn nothing_unpublished_is_reached_from_outside() {
 #[test]
 fn ports_are_bound_to_one_address_or_chosen() {
     let s = Sandbox::new();
-    server(&s, "a", &["-p", &format!("{UPLINK}:7777:80"), "-p", "80", "-p", "9000-9001:80"]);
+    server(&s, "a1", &["-p", &format!("{UPLINK}:7777:80"), "-p", "80", "-p", "9000-9001:80"]);
     assert!(serves(&format!("{UPLINK}:7777")) && get("127.0.0.1:7777").is_none());
-    let ports = s.tug(&["port", "a", "80"]);
+    let ports = s.tug(&["port", "a1", "80"]);
     assert_eq!(ports.lines().len(), 3, "{ports}");
     for line in ports.lines() {
         let port = line.rsplit(':').next().unwrap_or_default();
@@ -158,8 +158,8 @@ fn ports_are_bound_to_one_address_or_chosen() {
         assert!(serves(&format!("{address}:{port}")), "{line}");
     }
     assert!(ports.ok().contains("0.0.0.0:9000"), "{ports}");
-    server(&s, "b", &["-p", "9000-9001:80"]);
-    assert_eq!(s.tug(&["port", "b", "80"]).ok(), "0.0.0.0:9001", "the next of the range");
+    server(&s, "b1", &["-p", "9000-9001:80"]);
+    assert_eq!(s.tug(&["port", "b1", "80"]).ok(), "0.0.0.0:9001", "the next of the range");
 }
 
 #[test]

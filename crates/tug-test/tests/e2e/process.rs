@@ -123,18 +123,18 @@ fn init_reaps_and_forwards() {
     let script = "(sleep 0.1 & exec true) ; sleep 0.4; ps -o stat,comm | grep -c '^Z' || true";
     assert_eq!(s.sh(&["--init"], script).ok(), "0");
     let id = s.detached(
-        &["--init", "--name", "i"],
+        &["--init", "--name", "i1"],
         &["sh", "-c", "trap 'exit 9' TERM; echo up; while :; do sleep 0.05; done"],
     );
     s.wait_for_log(&id, "up");
-    s.tug(&["stop", "i"]).ok();
-    assert_eq!(s.format("i", "{{.State.ExitCode}}"), "9");
+    s.tug(&["stop", "i1"]).ok();
+    assert_eq!(s.format("i1", "{{.State.ExitCode}}"), "9");
 }
 
 #[test]
 fn devices_are_dockers_and_no_others() {
     let s = Sandbox::new();
-    let run = s.sh(&[], "cd /dev; ls; readlink fd stdin stdout stderr core ptmx; stat -c '%n %a %t:%T' null zero full random urandom tty");
+    let run = s.sh(&[], "cd /dev; ls; for l in fd stdin stdout stderr core ptmx; do readlink $l; done; stat -c '%n %a %t:%T' null zero full random urandom tty");
     let text = run.ok();
     let (names, rest) = text.split_once("/proc/self/fd").unwrap_or_default();
     assert_eq!(

@@ -70,19 +70,19 @@ fn ctrl_c_goes_to_the_process() {
 #[test]
 fn detach_keys_leave_it_running() {
     let s = Sandbox::new();
-    let mut t = s.terminal(&["run", "-it", "--name", "c", "-e", "PS1=ready> ", "busybox", "sh"]);
+    let mut t = s.terminal(&["run", "-it", "--name", "c1", "-e", "PS1=ready> ", "busybox", "sh"]);
     t.expect("ready> ");
     t.send("\x10\x11");
     assert_eq!(t.wait(), 0);
     assert!(t.is_cooked());
-    assert_eq!(s.status("c"), "running");
-    let mut t = s.terminal(&["attach", "--detach-keys", "ctrl-a,x", "c"]);
+    assert_eq!(s.status("c1"), "running");
+    let mut t = s.terminal(&["attach", "--detach-keys", "ctrl-a,x", "c1"]);
     t.send("echo back $((1+1))\r");
     t.expect("back 2");
     t.send("\x01x");
     assert_eq!(t.wait(), 0);
-    assert_eq!(s.status("c"), "running");
-    let mut t = s.terminal(&["attach", "c"]);
+    assert_eq!(s.status("c1"), "running");
+    let mut t = s.terminal(&["attach", "c1"]);
     t.send("exit 6\r");
     assert_eq!(t.wait(), 6);
 }
@@ -110,8 +110,8 @@ fn half_of_the_detach_keys_is_typed_through() {
 #[test]
 fn exec_has_a_terminal_of_its_own() {
     let s = Sandbox::new();
-    s.detached(&["--name", "c"], &["sleep", "60"]);
-    let mut t = s.terminal(&["exec", "-it", "-e", "PS1=in> ", "c", "sh"]);
+    s.detached(&["--name", "c1"], &["sleep", "60"]);
+    let mut t = s.terminal(&["exec", "-it", "-e", "PS1=in> ", "c1", "sh"]);
     t.expect("in> ");
     t.send("tty; stty size\r");
     t.expect("/dev/pts/0");
@@ -131,8 +131,8 @@ fn exec_has_a_terminal_of_its_own() {
 #[test]
 fn two_terminals_on_one_container() {
     let s = Sandbox::new();
-    s.detached(&["-it", "--name", "c", "-e", "PS1=> "], &["sh"]);
-    let (mut one, mut two) = (s.terminal(&["attach", "c"]), s.terminal(&["attach", "c"]));
+    s.detached(&["-it", "--name", "c1", "-e", "PS1=> "], &["sh"]);
+    let (mut one, mut two) = (s.terminal(&["attach", "c1"]), s.terminal(&["attach", "c1"]));
     until("both attached", || {
         one.send("echo hi $((40+2))\r");
         std::thread::sleep(std::time::Duration::from_millis(100));
@@ -146,9 +146,9 @@ fn two_terminals_on_one_container() {
 fn a_terminal_container_logs_what_was_shown() {
     let s = Sandbox::new();
     let mut t =
-        s.terminal(&["run", "-t", "--name", "c", "busybox", "sh", "-c", "echo out; echo err >&2"]);
+        s.terminal(&["run", "-t", "--name", "c1", "busybox", "sh", "-c", "echo out; echo err >&2"]);
     assert_eq!(t.wait(), 0);
-    assert_eq!(s.tug(&["logs", "c"]).stdout, "out\r\nerr\r\n");
+    assert_eq!(s.tug(&["logs", "c1"]).stdout, "out\r\nerr\r\n");
 }
 
 #[test]
@@ -162,11 +162,11 @@ fn asking_for_a_terminal_without_having_one_is_told() {
 #[test]
 fn a_hangup_does_not_end_the_container() {
     let s = Sandbox::new();
-    let mut t = s.terminal(&["run", "-it", "--name", "c", "-e", "PS1=> ", "busybox", "sh"]);
+    let mut t = s.terminal(&["run", "-it", "--name", "c1", "-e", "PS1=> ", "busybox", "sh"]);
     t.expect("> ");
     tug_test::process::kill(t.pid(), rustix::process::Signal::KILL);
     t.wait();
-    assert_eq!(s.status("c"), "running");
+    assert_eq!(s.status("c1"), "running");
 }
 
 #[test]

@@ -25,11 +25,11 @@ fn a_new_volume_starts_with_what_the_image_has_there() {
         tar.symlink("seed/link", "f")
     });
     let look = ["sh", "-c", "cat /seed/f; stat -c '%u:%g %a' /seed /seed/f; readlink /seed/link"];
-    let run = s.tug(&[&["run", "--rm", "-v", "v:/seed", "seeded:1"], &look[..]].concat());
+    let run = s.tug(&[&["run", "--rm", "-v", "vv:/seed", "seeded:1"], &look[..]].concat());
     assert_eq!(run.ok(), "from the image1000:1001 2750\n33:33 640\nf");
-    s.tug(&["run", "--rm", "-v", "v:/seed", "seeded:1", "rm", "/seed/f"]).ok();
-    s.tug(&["run", "--rm", "-v", "v:/seed", "seeded:1", "test", "!", "-e", "/seed/f"]).ok();
-    s.tug(&["run", "--rm", "-v", "w:/seed:nocopy", "seeded:1", "test", "!", "-e", "/seed/f"]).ok();
+    s.tug(&["run", "--rm", "-v", "vv:/seed", "seeded:1", "rm", "/seed/f"]).ok();
+    s.tug(&["run", "--rm", "-v", "vv:/seed", "seeded:1", "test", "!", "-e", "/seed/f"]).ok();
+    s.tug(&["run", "--rm", "-v", "ww:/seed:nocopy", "seeded:1", "test", "!", "-e", "/seed/f"]).ok();
 }
 
 #[test]
@@ -39,15 +39,15 @@ fn anonymous_volumes_go_with_their_container() {
     let volumes = || s.tug(&["volume", "ls", "-q"]).ok().lines().count();
     s.tug(&["run", "--rm", "vol:1", "touch", "/data/x"]).ok();
     assert_eq!(volumes(), 0, "--rm");
-    s.tug(&["run", "--name", "c", "-v", "/more", "vol:1", "touch", "/data/x", "/more/x"]).ok();
+    s.tug(&["run", "--name", "c1", "-v", "/more", "vol:1", "touch", "/data/x", "/more/x"]).ok();
     assert_eq!(volumes(), 2);
-    s.tug(&["rm", "c"]).ok();
+    s.tug(&["rm", "c1"]).ok();
     assert_eq!(volumes(), 2, "rm keeps them");
-    s.tug(&["run", "--name", "c", "-v", "named:/data", "vol:1", "true"]).ok();
-    s.tug(&["rm", "-v", "c"]).ok();
+    s.tug(&["run", "--name", "c1", "-v", "named:/data", "vol:1", "true"]).ok();
+    s.tug(&["rm", "-v", "c1"]).ok();
     assert_eq!(volumes(), 3, "rm -v keeps named ones");
-    s.tug(&["run", "--name", "d", "vol:1", "true"]).ok();
-    s.tug(&["rm", "-fv", "d"]).ok();
+    s.tug(&["run", "--name", "d1", "vol:1", "true"]).ok();
+    s.tug(&["rm", "-fv", "d1"]).ok();
     assert_eq!(volumes(), 3);
 }
 
@@ -57,7 +57,7 @@ fn the_content_of_an_anonymous_volume_survives_a_restart() {
     s.tug(&[
         "run",
         "--name",
-        "c",
+        "c1",
         "-v",
         "/data",
         "busybox",
@@ -66,7 +66,7 @@ fn the_content_of_an_anonymous_volume_survives_a_restart() {
         "echo x >> /data/f; wc -l < /data/f",
     ])
     .ok();
-    assert_eq!(s.tug(&["start", "-a", "c"]).ok(), "2");
+    assert_eq!(s.tug(&["start", "-a", "c1"]).ok(), "2");
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn volume_commands_create_list_inspect_and_remove() {
 fn a_volume_in_use_is_not_removed() {
     let s = Sandbox::new();
     let id = s.tug(&["create", "-v", "data:/data", "busybox"]).ok().to_owned();
-    s.tug(&["volume", "rm", "data"]).code(1).says("volume is in use").says(&id);
+    s.tug(&["volume", "rm", "data"]).code(1).says("the volume data is in use by").hint("tug rm");
     s.tug(&["rm", &id]).ok();
     s.tug(&["volume", "rm", "data"]).ok();
 }

@@ -52,7 +52,7 @@ pub(crate) fn forbidden() {
     for (name, result) in attempts {
         let answer = match result {
             Ok(()) => "worked".to_owned(),
-            Err(error) => format!("{error:?}"),
+            Err(error) => format!("errno {}", error.raw_os_error()),
         };
         println!("{name} {answer}");
     }
