@@ -1,6 +1,7 @@
 //! What every command works with: the engine, and the way to the user.
 
-use crate::quit::Quit;
+use crate::quit::{Missing, Quit};
+use crate::suggest;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -54,8 +55,22 @@ impl Context {
     }
 
     /// Reports one failure of several; the command goes on.
-    pub(crate) fn report(&self, quit: &Quit) {
-        report(quit);
+    pub(crate) fn report(&self, quit: Quit) {
+        report(&self.with_suggestion(quit));
+    }
+
+    /// A failure to find a container, with the name that may have been meant.
+    pub(crate) fn with_suggestion(&self, quit: Quit) -> Quit {
+        let Some(Missing::Container(name)) = quit.missing() else { return quit };
+        let close = self.similar_container(name);
+        quit.did_you_mean(close)
+    }
+
+    /// A container's name that is close to this one.
+    pub(crate) fn similar_container(&self, name: &str) -> Option<String> {
+        let containers = self.engine.containers(false).ok()?;
+        let names = containers.iter().map(|container| container.name.as_str());
+        suggest::closest(name, names).map(str::to_owned)
     }
 
     /// A setting of Docker's `config.json`, `psFormat` for one. A file that is not there or is damaged

@@ -103,7 +103,8 @@ fn execute(command: &'static Command, words: Vec<String>, settings: Settings) ->
     if parsed.help {
         return print(&flags::help(command));
     }
-    (command.run)(&Context::new(settings), &parsed)
+    let ctx = Context::new(settings);
+    (command.run)(&ctx, &parsed).map_err(|quit| ctx.with_suggestion(quit))
 }
 
 fn settings(global: &Parsed<'_>) -> Result<Settings, Quit> {

@@ -43,7 +43,7 @@ pub(crate) struct Manner {
 /// # Errors
 /// When the streams fail, or the end could not be recorded.
 pub(crate) fn attend(ctx: &Context, started: Started, manner: Manner) -> Result<u8, Quit> {
-    let id = started.id.clone();
+    let (id, name) = (started.id.clone(), started.name);
     let reader = Reader::open(&started.log_dir, manner.begin)?;
     let streams = manner.streams;
     let mut attach = Attach {
@@ -74,8 +74,13 @@ pub(crate) fn attend(ctx: &Context, started: Started, manner: Manner) -> Result<
             }
             Ok(code(record.exit_code))
         }
-        AttachEnd::Detached => Ok(0),
+        AttachEnd::Detached => {
+            // The shell's prompt is to begin a line of its own.
+            ctx.say("");
+            Ok(0)
+        }
         AttachEnd::OutputClosed => Err(Quit::io("", &std::io::ErrorKind::BrokenPipe.into())),
+        AttachEnd::Signalled(signal) if manner.sig_proxy => Err(interrupted(&name, signal)),
         AttachEnd::Signalled(signal) => Ok(code(128 + signal)),
         AttachEnd::MonitorGone => {
             drop(attach);
@@ -85,6 +90,14 @@ pub(crate) fn attend(ctx: &Context, started: Started, manner: Manner) -> Result<
             Ok(if exit_code == 0 { KILLED } else { code(exit_code) })
         }
     }
+}
+
+/// The user has insisted on leaving, and the container does not mind.
+fn interrupted(name: &str, signal: i32) -> Quit {
+    let message = format!("got 3 SIGTERM/SIGINTs, forcefully exiting: container {name} runs on");
+    Quit::invalid(message)
+        .with_hint(format!("end it with `tug stop {name}`"))
+        .with_code(code(128 + signal))
 }
 
 /// An exit code as this process can end with it.

@@ -18,6 +18,7 @@ mod dispatch;
 mod environment;
 mod flags;
 mod foreground;
+mod interrupt;
 mod progress;
 mod quit;
 mod session;
@@ -38,6 +39,9 @@ fn main() -> ExitCode {
     }
     if own_name == tug_engine::REAPER {
         return reap(words.collect());
+    }
+    if own_name == interrupt::SWEEPER {
+        return interrupt::sweep(&words.collect::<Vec<_>>());
     }
     let words: Result<Vec<String>, OsString> = words.map(OsString::into_string).collect();
     let result = match words {

@@ -24,7 +24,14 @@ const CLOSED_PIPE: u8 = 141;
 pub(crate) struct Quit {
     failure: Option<Failure>,
     code: u8,
-    missing_image: bool,
+    missing: Option<Missing>,
+}
+
+/// What was looked for and is not here: an image can be pulled, a name may be mistyped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    Image,
+    Container(String),
 }
 
 impl Quit {
@@ -64,7 +71,7 @@ impl Quit {
 
     /// Everything was said already; only the code is left.
     pub(crate) fn code(code: u8) -> Self {
-        Self { failure: None, code, missing_image: false }
+        Self { failure: None, code, missing: None }
     }
 
     /// Replaces the hint when there is something closer to what the user may have meant.
@@ -114,9 +121,9 @@ impl Quit {
         self.code
     }
 
-    /// Whether it failed for want of an image, which can be pulled.
-    pub(crate) fn is_missing_image(&self) -> bool {
-        self.missing_image
+    /// What it failed for the want of.
+    pub(crate) fn missing(&self) -> Option<&Missing> {
+        self.missing.as_ref()
     }
 
     /// What kind of failure it was.
@@ -148,14 +155,18 @@ pub(crate) fn plain(error: &io::Error) -> String {
 impl From<Failure> for Quit {
     fn from(failure: Failure) -> Self {
         let code = if failure.kind == Kind::Cancelled { 130 } else { 1 };
-        Self { failure: Some(failure), code, missing_image: false }
+        Self { failure: Some(failure), code, missing: None }
     }
 }
 
 impl From<tug_engine::Error> for Quit {
     fn from(error: tug_engine::Error) -> Self {
-        let missing_image = matches!(error, tug_engine::Error::NoImage { .. });
-        Self { missing_image, ..Self::failed(&error) }
+        let missing = match &error {
+            tug_engine::Error::NoImage { .. } => Some(Missing::Image),
+            tug_engine::Error::NoContainer { name } => Some(Missing::Container(name.clone())),
+            _ => None,
+        };
+        Self { missing, ..Self::failed(&error) }
     }
 }
 

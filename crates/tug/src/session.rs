@@ -33,7 +33,11 @@ pub(crate) fn attend(session: ExecSession, interactive: bool, keys: Vec<u8>) -> 
     let detached = streams.pump(&session);
     drop(raw);
     match detached? {
-        true => Ok(0),
+        true => {
+            // The shell's prompt is to begin a line of its own.
+            write_all(stderr(), b"\n")?;
+            Ok(0)
+        }
         false => Ok(foreground::code(session.wait()?)),
     }
 }

@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::environment;
 use crate::flags::{Arguments, Command, Parsed};
 use crate::progress::Target;
-use crate::quit::{self, Quit};
+use crate::quit::{self, Missing, Quit};
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
@@ -78,10 +78,8 @@ pub(super) fn with_image<T>(
     let image = &request.config.image;
     if policy != PullPolicy::Always {
         let result = action();
-        let missing = match &result {
-            Err(quit) => quit.is_missing_image(),
-            Ok(_) => false,
-        };
+        let missing =
+            result.as_ref().err().is_some_and(|quit| quit.missing() == Some(&Missing::Image));
         if !missing || policy == PullPolicy::Never {
             return result;
         }
@@ -111,9 +109,11 @@ impl CidFile {
         };
         match OpenOptions::new().write(true).create_new(true).open(path) {
             Ok(file) => Ok(Some(Self { path: path.into(), file, written: false.into() })),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(parsed.wrong(format!(
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(parsed
+                .wrong(format!(
                 "container ID file found, make sure the other container isn't running or delete {path}"
-            ))),
+            ))
+                .with_hint(format!("`rm {path}`, or give another --cidfile"))),
             Err(error) => Err(parsed.wrong(format!(
                 "failed to create the container ID file {path}: {}",
                 quit::plain(&error)

@@ -3,6 +3,7 @@
 use super::pull;
 use crate::context::Context;
 use crate::flags::{Arguments, Command, Flag, Parsed};
+use crate::interrupt;
 use crate::quit::Quit;
 use std::fs::File;
 use std::io::Read;
@@ -42,6 +43,6 @@ fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
         message: parsed.text("message").map(str::to_owned),
         platform: parsed.text("platform").map(str::to_owned),
     };
-    let id = ctx.engine.import(input, options)?;
+    let id = interrupt::sweeping_up(ctx, || Ok(ctx.engine.import(input, options)?))?;
     ctx.print_line(id.to_string()).map(|()| 0)
 }

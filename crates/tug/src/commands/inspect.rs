@@ -4,7 +4,6 @@ use super::version::FORMAT;
 use crate::context::Context;
 use crate::flags::{Arguments, Command, Flag, Parsed};
 use crate::quit::Quit;
-use crate::suggest;
 use crate::text::json::{self, Json, Orders};
 use crate::text::template::{self, Format};
 use serde::Serialize;
@@ -72,16 +71,9 @@ fn any(ctx: &Context, name: &str, size: bool) -> Result<Json, Quit> {
     Err(Failure::new(Kind::NotFound, format!("No such object: {name}")).into()).map_err(
         |quit: Quit| {
             quit.with_hint("`tug ps -a`, `tug images` and `tug volume ls` list what there is")
-                .did_you_mean(similar(ctx, name))
+                .did_you_mean(ctx.similar_container(name))
         },
     )
-}
-
-/// A container's name that may have been meant.
-fn similar(ctx: &Context, name: &str) -> Option<String> {
-    let containers = ctx.engine.containers(false).ok()?;
-    suggest::closest(name, containers.iter().map(|container| container.name.as_str()))
-        .map(str::to_owned)
 }
 
 fn container(ctx: &Context, name: &str, size: bool) -> Result<Json, Quit> {
@@ -115,8 +107,9 @@ pub(super) fn inspect(
         }
     }
     ctx.print(printed(&found, parsed.text("format").unwrap_or_default())?)?;
-    failures.iter().for_each(|quit| ctx.report(quit));
-    Ok(if failures.is_empty() { 0 } else { 1 })
+    let code = if failures.is_empty() { 0 } else { 1 };
+    failures.into_iter().for_each(|quit| ctx.report(quit));
+    Ok(code)
 }
 
 fn printed(found: &[Json], format: &str) -> Result<String, Quit> {

@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::flags::{Arguments, Command, Flag, Parsed};
+use crate::interrupt;
 use crate::progress::{self, Target};
 use crate::quit::Quit;
 use std::fs::File;
@@ -25,7 +26,9 @@ pub(crate) static COMMAND: Command = Command {
 fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
     let input = input(parsed.text("input").filter(|path| !path.is_empty()))?;
     let options = LoadOptions { platform: parsed.text("platform").map(str::to_owned) };
-    let loaded = ctx.engine.load(input, options, progress::on(Target::Nowhere))?;
+    let loaded = interrupt::sweeping_up(ctx, || {
+        Ok(ctx.engine.load(input, options, progress::on(Target::Nowhere))?)
+    })?;
     ctx.print(loaded.iter().map(lines).collect::<String>()).map(|()| 0)
 }
 

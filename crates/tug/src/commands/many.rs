@@ -61,7 +61,7 @@ fn tell(ctx: &Context, result: Result<String, Quit>) -> Result<u8, Quit> {
             Ok(0)
         }
         Err(quit) => {
-            ctx.report(&quit);
+            ctx.report(quit);
             Ok(1)
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::flags::{Arguments, Command, Flag, Parsed};
+use crate::interrupt;
 use crate::progress::{self, Target};
 use crate::quit::Quit;
 use tug_engine::{PullOptions, Pulled};
@@ -55,5 +56,7 @@ pub(super) fn fetch(
     platform: Option<String>,
     target: Target,
 ) -> Result<Pulled, Quit> {
-    Ok(ctx.engine.pull(reference, PullOptions { platform }, progress::on(target))?)
+    interrupt::sweeping_up(ctx, || {
+        Ok(ctx.engine.pull(reference, PullOptions { platform }, progress::on(target))?)
+    })
 }

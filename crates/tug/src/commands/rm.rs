@@ -32,7 +32,7 @@ fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
             Err(error) => {
                 // With -f one that is not there is what was wanted; Docker says so all the same.
                 let wanted = force && matches!(error, Error::NoContainer { .. });
-                ctx.report(&Quit::from(error));
+                ctx.report(Quit::from(error));
                 code = if wanted { code } else { 1 };
             }
         }

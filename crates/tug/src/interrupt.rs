@@ -1,0 +1,82 @@
+//! Ctrl-C in the middle of something half-done.
+//!
+//! What comes into the store is protected by a lease that dies with its process; somebody has to
+//! clear away what it protected. So an interrupted command does not just die: it executes itself
+//! anew, which ends all its threads and its lease, and then sweeps.
+
+use crate::context::Context;
+use crate::quit::Quit;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::ExitCode;
+use tug_sys::signals::SignalFd;
+
+/// argv[0] of a command that was interrupted; followed by the data root and the signal.
+pub(crate) const SWEEPER: &str = "tug-sweep";
+
+/// SIGHUP, SIGINT, SIGTERM.
+const SIGNALS: [i32; 3] = [1, 2, 15];
+
+/// Does something that may be interrupted. The signals are taken here, in this thread and in all that
+/// it starts, until it is done.
+///
+/// # Errors
+/// What the action answers, or that the signals cannot be taken.
+pub(crate) fn sweeping_up<T>(
+    ctx: &Context,
+    action: impl FnOnce() -> Result<T, Quit>,
+) -> Result<T, Quit> {
+    let failed = |error: io::Error| Quit::io("take signals", &error);
+    let signals = SignalFd::new(&SIGNALS).map_err(failed)?;
+    let (ended, end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+        .map_err(|errno| failed(errno.into()))?;
+    let data_root = &ctx.engine.settings().data_root;
+    std::thread::scope(|scope| {
+        scope.spawn(|| watch(&signals, ended, data_root));
+        let result = action();
+        drop(end);
+        result
+    })
+}
+
+/// Waits for a signal, or for the other end of the pipe to close.
+fn watch(signals: &SignalFd, ended: OwnedFd, data_root: &Path) {
+    loop {
+        let mut fds = [
+            PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
+            PollFd::new(&ended, PollFlags::IN),
+        ];
+        match poll(&mut fds, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => return,
+        }
+        if let Ok(Some(signal)) = signals.next() {
+            become_sweeper(data_root, signal);
+        }
+        if !fds[1].revents().is_empty() {
+            return;
+        }
+    }
+}
+
+/// Does not return, unless this program cannot be executed any more; then the command goes on.
+#[expect(clippy::disallowed_methods, reason = "the binary starts itself")]
+fn become_sweeper(data_root: &Path, signal: i32) {
+    let mut sweeper = std::process::Command::new("/proc/self/exe");
+    let error = sweeper.arg0(SWEEPER).arg(data_root).arg(signal.to_string()).exec();
+    crate::context::report(&Quit::io("clean up after the interrupt", &error));
+}
+
+/// The rest of an interrupted command's life.
+pub(crate) fn sweep(words: &[OsString]) -> ExitCode {
+    let [data_root, signal] = words else { return ExitCode::from(1) };
+    // What cannot be removed now, the next command finds.
+    let _ = tug_store::sweep_dead(Path::new(data_root));
+    let signal: u8 = signal.to_string_lossy().parse().unwrap_or(2);
+    ExitCode::from(128u8.saturating_add(signal))
+}
