@@ -136,6 +136,12 @@ impl Live {
         Self { target, bars: MultiProgress::with_draw_target(draw), layers: Mutex::default() }
     }
 
+    /// Layers that did not come to an end stay as they were last seen.
+    fn settle(&self) {
+        let layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
+        layers.values().filter(|bar| !bar.is_finished()).for_each(ProgressBar::abandon);
+    }
+
     fn bar(&self, layer: &str) -> ProgressBar {
         let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
         let make = || {
@@ -151,10 +157,10 @@ impl Live {
         let bar = self.bar(layer);
         match state {
             LayerState::Downloading(done, Some(all)) => {
+                bar.set_message(format!("{}/{}", human::size(done, 4), human::size(all, 4)));
                 bar.set_style(style(DOWNLOAD));
                 bar.set_length(all);
                 bar.set_position(done);
-                bar.set_message(format!("{}/{}", human::size(done, 4), human::size(all, 4)));
             }
             LayerState::Downloading(done, None) => {
                 bar.set_message(format!("Downloading {}", human::size(done, 4)));
@@ -190,8 +196,10 @@ impl Progress for Live {
         match &event {
             PullEvent::Layer { layer, state } => self.layer(layer, *state),
             other => {
+                // Before the first layer, or after the last: nothing is drawn any more.
+                self.settle();
                 if let Some(line) = line(other) {
-                    self.bars.suspend(|| write_line(self.target, &line));
+                    write_line(self.target, &line);
                 }
             }
         }
@@ -200,9 +208,7 @@ impl Progress for Live {
 
 impl Drop for Live {
     fn drop(&mut self) {
-        // Layers that did not come to an end stay as they were last seen.
-        let layers = self.layers.get_mut().unwrap_or_else(PoisonError::into_inner);
-        layers.values().filter(|bar| !bar.is_finished()).for_each(ProgressBar::abandon);
+        self.settle();
     }
 }
 
