@@ -51,7 +51,12 @@ fn become_container(
     }
     let mapped = spec.namespaces.user.is_some();
     let composed = if mapped { wait_for_set_up(&start.line)? } else { None };
+    mounts::separate(spec)?;
+    let root = mounts::root(spec, composed)?;
+    let sources = mounts::sources(spec)?;
     if mapped {
+        // Only now: user 0 of the namespace may not enter tug's directories on the host, and what is
+        // made from here on must belong to it.
         sys::become_user(0, 0, &[]).map_err(|source| Error::Credentials {
             uid: 0,
             gid: 0,
@@ -59,19 +64,18 @@ fn become_container(
         })?;
         sys::set_dumpable(false);
     }
-    mounts::separate(spec)?;
-    let root = mounts::root(spec, composed)?;
     mounts::standard(spec, &root)?;
     if !mapped {
         wait_for_set_up(&start.line)?;
+        crate::cgroup::enter(&spec.id, &spec.cgroup_parent)?;
     }
     if namespaces.fresh_cgroup {
         sys::unshare_cgroup()
             .map_err(|source| Error::System { what: "make a cgroup namespace", source })?;
     }
     mounts::cgroups(spec, &root)?;
-    for mount in &spec.mounts {
-        mounts::user(&root, mount)?;
+    for (mount, source) in spec.mounts.iter().zip(sources) {
+        mounts::user(&root, mount, source)?;
     }
     let slave = match stdio {
         Stdio::Terminal => Some(process::terminal(start, &root, true)?),

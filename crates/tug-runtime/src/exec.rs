@@ -4,7 +4,7 @@
 use crate::root::Root;
 use crate::spawn::{Running, end, open_process, until_executing};
 use crate::spec::{Process, Seccomp};
-use crate::sync::{Line, Message};
+use crate::sync::Line;
 use crate::{Error, Stdio, cgroup, process, seccomp};
 use rustix::fs::{Mode, OFlags};
 use std::borrow::Cow;
@@ -40,10 +40,11 @@ pub fn exec(spec: &ExecSpec, stdio: Stdio) -> Result<Running, Error> {
     let target = open_process(spec.pid)?;
     let filter = seccomp::program(&spec.seccomp, &spec.process.capabilities)?;
     let (line, childs_line) = Line::pair()?;
+    let into = cgroup::into(&spec.id, &spec.cgroup_parent)?;
     let own = crate::spawn::namespace(std::process::id().cast_signed(), "pid")?;
     // Only children are in another pid namespace than before; undone right after the one.
     sys::enter(target.as_fd(), flags::NEWPID).map_err(|_| Error::Gone)?;
-    let cloned = sys::clone(0, None);
+    let cloned = sys::clone(0, into.as_ref().map(AsFd::as_fd));
     if let Ok(Cloned::Child) = cloned {
         drop(line);
         run(spec, stdio, childs_line, filter, target)
@@ -56,11 +57,7 @@ pub fn exec(spec: &ExecSpec, stdio: Stdio) -> Result<Running, Error> {
     let mut warnings = Vec::new();
     let started = back
         .map_err(|source| Error::System { what: "return to the host's pid namespace", source })
-        .and_then(|()| Ok(cgroup::join(&spec.id, &spec.cgroup_parent, pid)?))
-        .and_then(|()| {
-            let sent = line.send(&Message::SetUp(None));
-            until_executing(&line, &mut warnings, sent)
-        });
+        .and_then(|()| until_executing(&line, &mut warnings, Ok(())));
     match started {
         Ok(terminal) => Ok(Running { pid, pidfd, terminal, warnings }),
         Err(error) => {
@@ -99,10 +96,7 @@ fn join(
     start: &process::Start<'_>,
     target: &OwnedFd,
 ) -> Result<std::convert::Infallible, Error> {
-    match start.line.receive()? {
-        Message::SetUp(_) => {}
-        _ => return Err(Error::Vanished),
-    }
+    cgroup::enter(&spec.id, &spec.cgroup_parent)?;
     let mut namespaces =
         flags::NEWNS | flags::NEWNET | flags::NEWIPC | flags::NEWUTS | flags::NEWCGROUP;
     if spec.user_namespace {

@@ -7,7 +7,7 @@
 use crate::root::Root;
 use crate::spec::{ContainerSpec, Mount, MountSource, Propagation, Rootfs};
 use crate::{Error, devices, tmpfs};
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
@@ -61,9 +61,13 @@ fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
     rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// Composes the overlay as a detached mount. With a user namespace every layer is seen through its
-/// id maps (Linux 5.19), so that nothing has to be copied or chowned.
-pub(crate) fn overlay(rootfs: &Rootfs, ids: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Error> {
+/// Composes the overlay as a detached mount. With a user namespace (its descriptor, and the outside id
+/// of its user 0) every layer is seen through its id maps (Linux 5.19), so that nothing of the image
+/// has to be copied or chowned.
+pub(crate) fn overlay(
+    rootfs: &Rootfs,
+    ids: Option<(BorrowedFd<'_>, u32)>,
+) -> Result<OwnedFd, Error> {
     let Rootfs::Overlay { lowers, upper, work, volatile, .. } = rootfs else {
         return Err(Error::Vanished);
     };
@@ -75,7 +79,7 @@ pub(crate) fn overlay(rootfs: &Rootfs, ids: Option<BorrowedFd<'_>>) -> Result<Ow
     // Mapped trees must live until the overlay has taken hold of them.
     let mut mapped = Vec::new();
     let mut seen = |path: &Path| -> Result<std::path::PathBuf, Error> {
-        let Some(ids) = ids else { return Ok(path.to_owned()) };
+        let Some((ids, _)) = ids else { return Ok(path.to_owned()) };
         let tree = clone_tree(path, false)?;
         map_ids(&tree, ids, "the image's layers", "/")?;
         let name = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&tree));
@@ -94,15 +98,11 @@ pub(crate) fn overlay(rootfs: &Rootfs, ids: Option<BorrowedFd<'_>>) -> Result<Ow
             trees.iter().map(|tree| tree.display().to_string().replace(':', "\\:")).collect();
         fsconfig_set_string(context, "lowerdir", texts.join(":")).map_err(failed)?;
     }
-    // One mount of the directory above both: overlayfs wants them on the same mount.
-    let above = upper.parent().unwrap_or(upper);
-    let (upper, work) = match (upper.file_name(), work.file_name()) {
-        (Some(upper), Some(work)) if ids.is_some() => {
-            let above = seen(above)?;
-            (above.join(upper), above.join(work))
-        }
-        _ => (upper.clone(), work.clone()),
-    };
+    if let Some((_, owner)) = ids {
+        // What is written is stored with the outside ids; only the image is seen through the maps.
+        rustix::fs::chown(upper, Some(Uid::from_raw(owner)), Some(Gid::from_raw(owner)))
+            .map_err(failed)?;
+    }
     fsconfig_set_string(context, "upperdir", upper.as_path()).map_err(failed)?;
     fsconfig_set_string(context, "workdir", work.as_path()).map_err(failed)?;
     if *volatile {
@@ -302,9 +302,17 @@ fn below(top: &OwnedFd, name: &str, tree: &OwnedFd) -> Result<(), Errno> {
     Ok(())
 }
 
-/// One mount of the user's: a bind, a volume or a tmpfs. `ids` maps owners of binds into the user
-/// namespace.
-pub(crate) fn user(root: &Root, mount: &Mount) -> Result<(), Error> {
+/// Detached copies of what is to be bound, in the order of the mounts; a tmpfs has none.
+pub(crate) fn sources(spec: &ContainerSpec) -> Result<Vec<Option<OwnedFd>>, Error> {
+    let source = |mount: &Mount| match &mount.source {
+        MountSource::Bind { path } => clone_tree(path, true).map(Some),
+        MountSource::Tmpfs { .. } => Ok(None),
+    };
+    spec.mounts.iter().map(source).collect()
+}
+
+/// One mount of the user's: a bind or a volume by its [`sources`], or a tmpfs.
+pub(crate) fn user(root: &Root, mount: &Mount, source: Option<OwnedFd>) -> Result<(), Error> {
     let failed = |errno: Errno| Error::Mount {
         what: match &mount.source {
             MountSource::Bind { path } => path.display().to_string(),
@@ -313,9 +321,9 @@ pub(crate) fn user(root: &Root, mount: &Mount) -> Result<(), Error> {
         destination: mount.destination.to_string(),
         source: errno.into(),
     };
-    let (tree, target) = match &mount.source {
-        MountSource::Bind { path } => {
-            let tree = clone_tree(path, true)?;
+    let (tree, target) = match (&mount.source, source) {
+        (MountSource::Bind { path }, source) => {
+            let tree = source.map_or_else(|| clone_tree(path, true), Ok)?;
             let is_directory = rustix::fs::fstat(&tree)
                 .map(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir())
                 .map_err(failed)?;
@@ -325,7 +333,7 @@ pub(crate) fn user(root: &Root, mount: &Mount) -> Result<(), Error> {
             };
             (tree, target)
         }
-        MountSource::Tmpfs { options } => {
+        (MountSource::Tmpfs { options }, _) => {
             let tree = tmpfs::make(options, &mount.destination)?;
             (tree, root.directory(&mount.destination)?)
         }
@@ -367,35 +375,27 @@ pub(crate) fn restrict(spec: &ContainerSpec, root: &Root) -> Result<(), Error> {
             source: errno.into(),
         }
     };
+    // One empty filesystem covers all directories: the first gets itself, the others copies of it.
     let mut empty: Option<OwnedFd> = None;
     for path in &spec.masked_paths {
-        let Ok(target) = root.open(path.as_str(), OFlags::PATH) else { continue };
+        let Some(target) = existing(root, path).map_err(failed(path))? else { continue };
         let stat = rustix::fs::fstat(&target).map_err(failed(path))?;
-        let cover = match rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir() {
-            false => clone_inside(root, "/dev/null").map_err(failed(path))?,
-            true => {
-                let made = match empty.take() {
-                    Some(made) => made,
-                    None => {
-                        filesystem("tmpfs", &[("size", "0")], MountAttrFlags::MOUNT_ATTR_RDONLY)
-                            .map_err(failed(path))?
-                    }
-                };
-                let copy = clone_fd(&made).map_err(failed(path));
-                match copy {
-                    Ok(copy) => {
-                        empty = Some(made);
-                        copy
-                    }
-                    // Kernels that do not copy a detached tree: the last one made is used up.
-                    Err(_) => made,
-                }
+        let directory = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir();
+        let cover = match (&empty, directory) {
+            (_, false) => clone_inside(root, "/dev/null"),
+            (Some(placed), true) => clone_fd(placed),
+            (None, true) => {
+                filesystem("tmpfs", &[("size", "0")], MountAttrFlags::MOUNT_ATTR_RDONLY)
             }
         };
+        let cover = cover.map_err(failed(path))?;
         place(cover.as_fd(), target.as_fd()).map_err(failed(path))?;
+        if directory && empty.is_none() {
+            empty = Some(cover);
+        }
     }
     for path in &spec.readonly_paths {
-        let Ok(target) = root.open(path.as_str(), OFlags::PATH) else { continue };
+        let Some(target) = existing(root, path).map_err(failed(path))? else { continue };
         let copy = clone_fd(&target).map_err(failed(path))?;
         let set = attributes::Attributes { set: attributes::READ_ONLY, ..Default::default() };
         attributes::set_attributes(copy.as_fd(), set, true).map_err(|source| Error::Mount {
@@ -406,6 +406,16 @@ pub(crate) fn restrict(spec: &ContainerSpec, root: &Root) -> Result<(), Error> {
         place(copy.as_fd(), target.as_fd()).map_err(failed(path))?;
     }
     Ok(())
+}
+
+/// What is at a path; none where this kernel has no such thing. Anything else that keeps it from being
+/// opened must not leave it uncovered.
+fn existing(root: &Root, path: &ContainerPath) -> Result<Option<OwnedFd>, Errno> {
+    match root.open(path.as_str(), OFlags::PATH) {
+        Ok(target) => Ok(Some(target)),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn clone_inside(root: &Root, path: &str) -> Result<OwnedFd, Errno> {

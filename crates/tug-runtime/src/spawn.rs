@@ -69,8 +69,7 @@ pub fn spawn(spec: &ContainerSpec, stdio: Stdio) -> Result<Created, Error> {
     let plan = cgroup::plan(&spec.resources, rules, cgroup::Hierarchies::of_host()?)?;
     let namespaces = Joined::open(spec)?;
     let (line, childs_line) = Line::pair()?;
-    let mut cgroup = Cgroup::create(&spec.id, &spec.cgroup_parent, &plan)?;
-    let warnings = std::mem::take(&mut cgroup.warnings);
+    let cgroup = Cgroup::begin(&spec.id, &spec.cgroup_parent)?;
     let into = cgroup.into.as_ref().map(AsFd::as_fd);
     let process = match sys::clone(namespaces.fresh, into) {
         Ok(Cloned::Child) => {
@@ -86,8 +85,8 @@ pub fn spawn(spec: &ContainerSpec, stdio: Stdio) -> Result<Created, Error> {
     };
     drop((childs_line, stdio));
     let (id, parent) = (spec.id.clone(), spec.cgroup_parent.clone());
-    let created = Created { id, parent, process, line, warnings };
-    created.set_up(spec, &cgroup)?;
+    let mut created = Created { id, parent, process, line, warnings: Vec::new() };
+    created.set_up(spec, &cgroup, &plan)?;
     Ok(created)
 }
 
@@ -109,24 +108,41 @@ impl Created {
     /// Its network namespace.
     ///
     /// # Errors
-    /// When the process has ended.
+    /// When the process has ended: what it said.
     pub fn network_namespace(&self) -> Result<OwnedFd, Error> {
-        namespace(self.pid(), "net")
+        namespace(self.pid(), "net").map_err(|error| self.last_words().unwrap_or(error))
     }
 
-    fn set_up(&self, spec: &ContainerSpec, cgroup: &Cgroup) -> Result<(), Error> {
-        if cgroup.into.is_none() {
-            cgroup.add(self.pid())?;
+    /// Why a process that is gone ended, if it said so.
+    fn last_words(&self) -> Option<Error> {
+        loop {
+            match self.line.receive().ok()? {
+                Message::Failed(failure) => return Some(Error::Inside(failure)),
+                Message::End => return None,
+                _ => {}
+            }
         }
+    }
+
+    fn set_up(
+        &mut self,
+        spec: &ContainerSpec,
+        cgroup: &Cgroup,
+        plan: &cgroup::Plan,
+    ) -> Result<(), Error> {
+        self.warnings = cgroup.complete(&spec.cgroup_parent, plan)?;
         let mut root = None;
         if let Some(user) = &spec.namespaces.user {
+            cgroup.add(self.pid())?;
             for (file, lines) in [("uid_map", &user.uid_map), ("gid_map", &user.gid_map)] {
                 write_map(self.pid(), file, lines)?;
             }
             let ids = namespace(self.pid(), "user")?;
-            root = Some(mounts::overlay(&spec.rootfs, Some(ids.as_fd()))?);
+            let owner =
+                user.uid_map.iter().find(|map| map.inside == 0).map_or(0, |map| map.outside);
+            root = Some(mounts::overlay(&spec.rootfs, Some((ids.as_fd(), owner)))?);
         }
-        self.line.send(&Message::SetUp(root))
+        self.line.send(&Message::SetUp(root)).map_err(|error| self.last_words().unwrap_or(error))
     }
 
     /// Lets the process execute its command, and returns once it does.

@@ -38,7 +38,8 @@ pub(crate) enum Message {
 /// One end of the line.
 pub(crate) struct Line(OwnedFd);
 
-const LONGEST: usize = 16 << 10;
+/// Fits on the stack: a buffer of the heap this size would be a mapping of its own each time.
+const LONGEST: usize = 4 << 10;
 
 impl Line {
     pub(crate) fn pair() -> Result<(Self, Self), Error> {
@@ -79,7 +80,7 @@ impl Line {
     }
 
     pub(crate) fn receive(&self) -> Result<Message, Error> {
-        let mut buffer = vec![0; LONGEST];
+        let mut buffer = [0; LONGEST];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let received = loop {
