@@ -13,8 +13,9 @@ use crate::terminal::Terminal;
 use crate::wait::until_some;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -82,6 +83,9 @@ impl Sandbox {
             ("TUG_DATA_ROOT".to_owned(), path("data")),
             ("TUG_EXEC_ROOT".to_owned(), path("exec")),
         ];
+        // As /var/lib is: a container's other users pass through.
+        let open = std::fs::set_permissions(dir.path(), Permissions::from_mode(0o755));
+        assert!(open.is_ok(), "sandbox: {open:?}");
         for name in ["home", "data", "exec"] {
             let made = std::fs::create_dir(dir.path().join(name));
             assert!(made.is_ok(), "sandbox: {made:?}");

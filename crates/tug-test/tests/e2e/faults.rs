@@ -127,14 +127,13 @@ fn truth(s: &Sandbox, what: &str) {
         let one = BTreeSet::from([id.to_owned()]);
         match state {
             "running" => {
-                let pid = s.format(id, "{{.State.Pid}}");
-                let lives = std::fs::read_to_string(format!("/proc/{pid}/mountinfo"));
-                // It may have ended since it was listed.
-                let lives = lives.is_ok_and(|mounts| mounts.contains(&*s.path("data")));
-                assert!(
-                    lives || s.status(id) != "running",
-                    "{id} is said to run and does not: {what}"
-                );
+                // It may be ending just now: its monitor then says so, or removes it, in a moment.
+                until(&format!("{id}, said to run, to run or to have ended: {what}"), || {
+                    let now = s.tug(&["inspect", "-f", "{{.State.Status}} {{.State.Pid}}", id]);
+                    let Some(pid) = now.stdout.trim().strip_prefix("running ") else { return true };
+                    let mounts = std::fs::read_to_string(format!("/proc/{pid}/mountinfo"));
+                    mounts.is_ok_and(|mounts| mounts.contains(&*s.path("data")))
+                });
             }
             "created" | "exited" => {
                 until(&format!("{id}, {state}, to have no cgroup: {what}"), || {
@@ -191,8 +190,9 @@ fn a_dead_monitor_is_noticed_by_the_next_look() {
     let id = s.detached(&["--name", "c1", "-p", "8080:80"], &["sleep", "600"]);
     let (pid, monitor) = s.pids(&id);
     kill(monitor);
+    until("the monitor to be gone", || !tugs(&s, 0).contains(&monitor));
     let listed = s.tug(&["ps", "-a", "--format", "{{.Names}} {{.State}} {{.Status}}"]);
-    listed.shows("c exited Exited (137)");
+    listed.shows("c1 exited Exited (137)");
     until("its process to be gone", || !std::path::Path::new(&format!("/proc/{pid}")).exists());
     tug_test::leaks::wait_for_cgroups_gone(&id);
     assert!(!s.format("c1", "{{.State.Error}}").is_empty(), "inspect says why");

@@ -140,7 +140,7 @@ fn an_absolute_symlink_itself_is_harmless() {
 
 #[test]
 fn whiteouts_cannot_reach_outside() {
-    for name in [".wh...", ".wh..", "a/.wh..", ".wh."] {
+    for name in [".wh...", ".wh..", "a1/.wh.."] {
         refused(
             |tar| {
                 tar.dir("a1", Meta::mode(0o755))?;

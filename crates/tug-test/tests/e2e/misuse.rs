@@ -70,7 +70,7 @@ fn every_reason_why_a_program_does_not_start_has_its_own_words() {
     run("/text").code(126).says("/text").says("exec format error").hint("#!");
     run("/foreign").code(126).says("exec format error").says("arm64");
     run("/script").code(127).says("/script").says("/usr/bin/python9");
-    run("/crlf").code(127).says("/crlf").hint("CRLF");
+    run("/crlf").code(127).says("/crlf").says("CRLF");
     run("/dynamic").code(127).says("/dynamic").says("/lib64/ld-nowhere.so.2");
     s.tug(&["run", "-d", "--name", "c1", "wrong:1", "/text"]).code(126);
     assert_eq!(s.status("c1"), "created");

@@ -186,7 +186,7 @@ fn labels_and_annotated_fields_are_kept() {
         "-l",
         "a=1",
         "--label",
-        "b1",
+        "b",
         "--label-file",
         &file,
         "--stop-signal",
