@@ -76,8 +76,9 @@ fn follow(mut client: Client, mut reader: Reader, printer: &mut Printer) -> Resu
         None => printer.flush(),
     });
     match result {
-        // Everything it had written was handed out before.
-        Err(Failed::Monitor(Error::MonitorGone)) | Ok(()) => printer.finish(),
+        // It ended while it was asked for more, or was killed: what it had written is in the log.
+        Err(Failed::Monitor(Error::MonitorGone | Error::NotRunning)) => all(reader, printer),
+        Ok(()) => printer.finish(),
         Err(error) => Err(error),
     }
 }
