@@ -55,7 +55,7 @@ pub fn reconcile(remains: &Remains<'_>) -> Result<ExitRecord, Error> {
         }
     };
     record::remove(&layout::socket(remains.run_dir))?;
-    record::remove(&layout::state(remains.run_dir))?;
+    record::discard(&layout::state(remains.run_dir))?;
     if failures.is_empty() { Ok(exit) } else { Err(Error::Cleanup(failures)) }
 }
 

@@ -3,7 +3,7 @@
 use crate::{Error, ExitRecord, RunState, layout};
 use serde::{Serialize, de::DeserializeOwned};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What runs. `None` when nothing was recorded; believe it only while [`crate::is_running`].
 ///
@@ -34,11 +34,20 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
 /// Writes one of the two. Not synced: after a power cut the next command reconciles anyway.
 pub(crate) fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), Error> {
     let attempt = || -> io::Result<()> {
-        let beside = path.with_extension("json.new");
+        let beside = beside(path);
         std::fs::write(&beside, serde_json::to_vec(value)?)?;
         std::fs::rename(&beside, path)
     };
     attempt().map_err(|source| Error::File { verb: "write", path: path.to_owned(), source })
+}
+
+/// Removes one of the two, and what a killed writer left beside it.
+pub(crate) fn discard(path: &Path) -> Result<(), Error> {
+    remove(&beside(path)).and_then(|()| remove(path))
+}
+
+fn beside(path: &Path) -> PathBuf {
+    path.with_extension("json.new")
 }
 
 /// Removes a file that may be missing.

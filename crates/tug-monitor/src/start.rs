@@ -48,7 +48,7 @@ pub struct Started {
 /// run cannot be removed.
 pub fn spawn(exe: &Path, spec: &MonitorSpec, lock: OwnedFd) -> Result<Starting, Error> {
     // From here on a missing exit record means that the run ended without a word.
-    record::remove(&layout::exit(&spec.container_dir))?;
+    record::discard(&layout::exit(&spec.container_dir))?;
     let failed = |step| move |source: io::Error| Error::Spawn { step, source };
     let (ours, theirs) = rustix::net::socketpair(
         AddressFamily::UNIX,

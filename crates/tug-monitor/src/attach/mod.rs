@@ -180,7 +180,9 @@ impl<'a, 'b> Pump<'a, 'b> {
                 Printed::Some => self.report_progress()?,
                 Printed::Stuck => {}
             }
-            let ready = self.poll(signals, matches!(printed, Printed::Some))?;
+            // Asking may have shown that there is nobody to wait for.
+            let go_on = self.monitor_gone && printed == Printed::All;
+            let ready = self.poll(signals, go_on || printed == Printed::Some)?;
             if ready.signal
                 && let Some(end) = self.take_signals(signals)?
             {

@@ -52,6 +52,32 @@ impl<'a> Outlet<'a> {
     }
 }
 
+/// What came of having the kernel move a part of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Moved {
+    Written(Written),
+    /// This kind of file cannot be moved to: it has to be written.
+    Unable,
+}
+
+impl Outlet<'_> {
+    /// Up to `length` bytes of `file` from `position` on, without a copy through this process.
+    pub(super) fn move_from(&self, file: impl AsFd, position: u64, length: usize) -> Moved {
+        let mut position = position;
+        // A socket of the caller's is one it shares: its flags are not ours, and sendfile has none.
+        if self.socket {
+            return Moved::Unable;
+        }
+        match rustix::fs::sendfile(self, file, Some(&mut position), length) {
+            Ok(count) => Moved::Written(Written::Bytes(count)),
+            Err(Errno::AGAIN | Errno::INTR) => Moved::Written(Written::Later),
+            Err(Errno::PIPE | Errno::CONNRESET) => Moved::Written(Written::Closed),
+            // Opened for appending, or not made for it; or an error that a write will tell about.
+            Err(_) => Moved::Unable,
+        }
+    }
+}
+
 impl AsFd for Outlet<'_> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.own.as_ref().map_or(self.given, AsFd::as_fd)

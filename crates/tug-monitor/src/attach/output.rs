@@ -1,13 +1,13 @@
 //! From the log to the caller's streams.
 
-use super::outlet::{Outlet, Written};
+use super::outlet::{Moved, Outlet, Written};
 use crate::Error;
-use crate::log::{Item, Reader, Stream};
+use crate::log::{Piece, Reader, Stream};
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// Chunks are put together up to this many bytes before they are written; longer ones are written
-/// straight from the log's window.
+/// Small pieces are put together up to this many bytes before they are written; the kernel moves
+/// large ones from the log's file.
 const GATHER: usize = 64 << 10;
 /// After this many bytes of the log the loop gets to look at other things, and tells the monitor.
 const STEP: u64 = 1 << 20;
@@ -25,6 +25,14 @@ pub(super) enum Printed {
     Closed,
 }
 
+/// A part of the log's current file.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    stream: Stream,
+    position: u64,
+    length: usize,
+}
+
 /// Both outlets, and what they did not take yet.
 pub(super) struct Output<'a> {
     outlets: [Option<Outlet<'a>>; 2],
@@ -33,6 +41,8 @@ pub(super) struct Output<'a> {
     done: usize,
     /// Which stream the next so many of them go to.
     runs: VecDeque<(Stream, usize)>,
+    /// What comes after them, still in the log's file.
+    span: Option<Span>,
     /// Offset that the monitor knows to be printed.
     told: u64,
 }
@@ -48,6 +58,7 @@ impl<'a> Output<'a> {
             bytes: Vec::new(),
             done: 0,
             runs: VecDeque::new(),
+            span: None,
             told: offset,
         }
     }
@@ -57,7 +68,10 @@ impl<'a> Output<'a> {
     pub(super) fn print(&mut self, log: &mut Reader) -> Result<Printed, Error> {
         let begin = log.offset();
         loop {
-            let outcome = self.flush()?;
+            let mut outcome = self.flush()?;
+            if outcome == Printed::All {
+                outcome = self.flush_span(log)?;
+            }
             if outcome != Printed::All {
                 return Ok(outcome);
             }
@@ -81,7 +95,8 @@ impl<'a> Output<'a> {
 
     /// The outlet that has to take something before anything goes on.
     pub(super) fn stuck_on(&self) -> Option<BorrowedFd<'_>> {
-        let (stream, _) = self.runs.front()?;
+        let next = self.runs.front().map(|(stream, _)| *stream);
+        let stream = next.or(self.span.map(|span| span.stream))?;
         self.outlets[stream.index()].as_ref().map(AsFd::as_fd)
     }
 
@@ -105,28 +120,48 @@ impl<'a> Output<'a> {
         Ok(Printed::All)
     }
 
-    /// Takes the next chunks from the log. `false` when there was none.
+    /// Moves what is left of the span.
+    fn flush_span(&mut self, log: &mut Reader) -> Result<Printed, Error> {
+        while let Some(span) = self.span {
+            let moved = match (&self.outlets[span.stream.index()], log.file()) {
+                (Some(outlet), Some(file)) => outlet.move_from(file, span.position, span.length),
+                // Nobody wants it.
+                _ => Moved::Written(Written::Bytes(span.length)),
+            };
+            let written = match moved {
+                Moved::Written(written) => written,
+                Moved::Unable => {
+                    let bytes = log.read_span(span.position, span.length)?;
+                    write(&self.outlets[span.stream.index()], bytes)?
+                }
+            };
+            match written {
+                Written::Bytes(count) => self.span = span.after(count),
+                Written::Later => return Ok(Printed::Stuck),
+                Written::Closed => return Ok(Printed::Closed),
+            }
+        }
+        Ok(Printed::All)
+    }
+
+    /// Takes the next pieces from the log. `false` when there was none.
     fn gather(&mut self, log: &mut Reader) -> Result<bool, Error> {
         let mut any = false;
         while self.bytes.len() < GATHER {
-            let (stream, mut rest) = match log.next_chunk()? {
+            match log.next_piece()? {
                 None => break,
-                Some(Item::Lost { bytes }) => {
+                Some(Piece::Lost(bytes)) => {
                     let note = format!("\n[tug: {bytes} bytes of output were lost here]\n");
                     self.push(Stream::Stderr, note.as_bytes());
                     return Ok(true);
                 }
-                Some(Item::Chunk(chunk)) => (chunk.stream, chunk.bytes),
-            };
-            any = true;
-            if self.bytes.is_empty() && rest.len() >= GATHER / 2 {
-                match write(&self.outlets[stream.index()], rest)? {
-                    Written::Bytes(count) => rest = &rest[count..],
-                    // Said again by the next flush.
-                    Written::Later | Written::Closed => {}
+                Some(Piece::Span { stream, position, length }) => {
+                    self.span = Some(Span { stream, position, length });
+                    return Ok(true);
                 }
+                Some(Piece::Bytes { stream, bytes }) => self.push(stream, bytes),
             }
-            self.push(stream, rest);
+            any = true;
         }
         Ok(any)
     }
@@ -140,6 +175,16 @@ impl<'a> Output<'a> {
             Some((last, length)) if *last == stream => *length += bytes.len(),
             _ => self.runs.push_back((stream, bytes.len())),
         }
+    }
+}
+
+impl Span {
+    /// What is left when so many bytes are gone. None gone means that the file is shorter than it was,
+    /// and nothing will come.
+    fn after(self, count: usize) -> Option<Self> {
+        let length = self.length.saturating_sub(count);
+        let position = self.position + count as u64;
+        (length > 0 && count > 0).then_some(Self { length, position, ..self })
     }
 }
 

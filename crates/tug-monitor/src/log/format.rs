@@ -4,13 +4,16 @@
 pub(crate) const HEADER: usize = 16;
 /// Bytes after a payload.
 pub(crate) const TRAILER: usize = 4;
-/// Bytes a record takes beyond its payload.
-pub(crate) const OVERHEAD: usize = HEADER + TRAILER;
+/// What large payloads are aligned to.
+pub(crate) const ALIGNMENT: usize = 64;
+/// Payloads from this size on are aligned.
+pub(crate) const LARGE: usize = 16 << 10;
 /// No record is bigger: a longer length in a header is damage.
 pub(crate) const MAX_PAYLOAD: usize = 1 << 20;
 
 const MAGIC: u16 = 0x7567;
 const CONTINUES: u8 = 1;
+const PADDING_SHIFT: u32 = 2;
 
 /// Which of the container's two outputs. A terminal has only the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +43,8 @@ pub(crate) enum Kind {
 pub(crate) struct Header {
     pub(crate) kind: Kind,
     pub(crate) continues: bool,
+    /// Bytes between header and payload, less than [`ALIGNMENT`].
+    pub(crate) padding: u8,
     pub(crate) length: u32,
     pub(crate) timestamp: i64,
 }
@@ -53,7 +58,7 @@ impl Header {
             Kind::Output(Stream::Stderr) => 2,
             Kind::Lost => 3,
         };
-        bytes[3] = if self.continues { CONTINUES } else { 0 };
+        bytes[3] = (u8::from(self.continues) * CONTINUES) | (self.padding << PADDING_SHIFT);
         bytes[4..8].copy_from_slice(&self.length.to_le_bytes());
         bytes[8..16].copy_from_slice(&self.timestamp.to_le_bytes());
         bytes
@@ -73,16 +78,29 @@ impl Header {
             _ => return None,
         };
         let length = u32::from_le_bytes(field(4));
-        if length as usize > MAX_PAYLOAD || bytes[3] & !CONTINUES != 0 {
+        let padding = bytes[3] >> PADDING_SHIFT;
+        if length as usize > MAX_PAYLOAD || bytes[3] & ((1 << PADDING_SHIFT) - 1) & !CONTINUES != 0
+        {
             return None;
         }
         let timestamp = i64::from_le_bytes(*bytes[8..].first_chunk()?);
-        Some(Self { kind, continues: bytes[3] & CONTINUES != 0, length, timestamp })
+        let continues = bytes[3] & CONTINUES != 0;
+        Some(Self { kind, continues, padding, length, timestamp })
+    }
+
+    /// Where in the record its payload begins.
+    pub(crate) fn payload_at(&self) -> u64 {
+        HEADER as u64 + u64::from(self.padding)
     }
 
     /// Bytes of the whole record.
     pub(crate) fn record_length(&self) -> u64 {
-        u64::from(self.length) + OVERHEAD as u64
+        self.payload_at() + u64::from(self.length) + TRAILER as u64
+    }
+
+    /// What stands at the end of the record.
+    pub(crate) fn trailer(&self) -> [u8; TRAILER] {
+        (self.record_length() as u32).to_le_bytes()
     }
 }
 
@@ -93,12 +111,14 @@ mod tests {
     #[test]
     fn headers_survive_encoding_and_damage_is_noticed() {
         for kind in [Kind::Output(Stream::Stdout), Kind::Output(Stream::Stderr), Kind::Lost] {
-            for continues in [false, true] {
-                let header = Header { kind, continues, length: 70_000, timestamp: -5 };
+            for (continues, padding) in [(false, 0), (true, 0), (true, 63), (false, 4)] {
+                let header = Header { kind, continues, padding, length: 70_000, timestamp: -5 };
                 assert_eq!(Header::decode(&header.encode()), Some(header));
             }
         }
-        let good = Header { kind: Kind::Lost, continues: false, length: 8, timestamp: 1 }.encode();
+        let lost =
+            Header { kind: Kind::Lost, continues: false, padding: 0, length: 8, timestamp: 1 };
+        let good = lost.encode();
         for (at, value) in [(0, 0), (1, 0), (2, 0), (2, 4), (3, 2), (7, 1)] {
             let mut bad = good;
             bad[at] = value;

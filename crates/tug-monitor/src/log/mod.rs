@@ -5,12 +5,13 @@
 //!                     00000000000012500112.log     begins where the one before ends
 //!
 //! segment  = record*
-//! record   = header (16 bytes, little-endian) payload trailer (4 bytes)
+//! record   = header (16 bytes, little-endian) padding payload trailer (4 bytes)
 //! header   = magic u16, kind u8, flags u8, payload length u32, timestamp i64 (ns since the epoch)
 //! kind     = 1 stdout, 2 stderr, 3 lost (payload: u64, bytes of output that could not be kept)
-//! flags    = bit 0: continues a line that an earlier record of the same stream began
+//! flags    = bit 0: continues a line that an earlier record of the same stream began;
+//!            bits 2-7: bytes of padding, which puts large payloads where copying them is fast
 //! payload  = bytes exactly as one read from the container gave them
-//! trailer  = payload length u32 again, so that records can be walked backwards
+//! trailer  = length of the whole record u32, so that records can be walked backwards
 //! ```
 //!
 //! **Offsets** are positions in the concatenation of all segments ever written, headers included;
@@ -37,7 +38,9 @@ mod tail;
 mod window;
 mod writer;
 
+pub(crate) use format::ALIGNMENT;
 pub use format::Stream;
 pub use lines::{Line, Lines};
+pub(crate) use reader::Piece;
 pub use reader::{Begin, Chunk, Item, Reader};
 pub use writer::{SPOOL_LIMIT, Writer};

@@ -56,6 +56,16 @@ pub struct Chunk<'a> {
     pub bytes: &'a [u8],
 }
 
+/// [`Item`] for those who can have the kernel move large pieces.
+pub(crate) enum Piece<'a> {
+    Bytes { stream: Stream, bytes: &'a [u8] },
+    Span { stream: Stream, position: u64, length: usize },
+    Lost(u64),
+}
+
+/// Pieces from this size on are not read ahead.
+const SPAN: usize = 32 << 10;
+
 /// A position in a log.
 #[derive(Debug)]
 pub struct Reader {
@@ -144,7 +154,7 @@ impl Reader {
             Found::Record { header, stream, offset, skip } => {
                 // `find` has just had these bytes in the window.
                 let Some((start, window)) = &mut self.segment else { return Ok(None) };
-                let position = offset - *start + HEADER as u64;
+                let position = offset - *start + header.payload_at();
                 match window.get(position, header.length as usize) {
                     Ok(Some(bytes)) => Ok(Some(Item::Chunk(Chunk {
                         offset,
@@ -157,6 +167,48 @@ impl Reader {
                     Err(source) => Err(Error::Log { dir: self.path.clone(), source }),
                 }
             }
+        }
+    }
+
+    /// The next piece, large ones not read but as their place in [`Reader::file`], which stays the same
+    /// until the next call.
+    ///
+    /// # Errors
+    /// [`Error::Log`] when the files cannot be read.
+    pub(crate) fn next_piece(&mut self) -> Result<Option<Piece<'_>>, Error> {
+        match self.find() {
+            Ok(None) => Ok(None),
+            Ok(Some(Found::Lost(bytes))) => Ok(Some(Piece::Lost(bytes))),
+            Ok(Some(Found::Record { header, stream, offset, skip })) => {
+                let Some((start, window)) = &mut self.segment else { return Ok(None) };
+                let position = offset - *start + header.payload_at() + skip as u64;
+                let length = header.length as usize - skip;
+                if length >= SPAN {
+                    return Ok(Some(Piece::Span { stream, position, length }));
+                }
+                match window.get(position, length) {
+                    Ok(bytes) => Ok(bytes.map(|bytes| Piece::Bytes { stream, bytes })),
+                    Err(source) => Err(Error::Log { dir: self.path.clone(), source }),
+                }
+            }
+            Err(source) => Err(self.failed(source)),
+        }
+    }
+
+    /// The segment at hand.
+    pub(crate) fn file(&self) -> Option<&OwnedFd> {
+        self.segment.as_ref().map(|(_, window)| window.file())
+    }
+
+    /// Part of a [`Piece::Span`], read after all.
+    ///
+    /// # Errors
+    /// [`Error::Log`] when the file cannot be read.
+    pub(crate) fn read_span(&mut self, position: u64, length: usize) -> Result<&[u8], Error> {
+        let Some((_, window)) = &mut self.segment else { return Ok(&[]) };
+        match window.get(position, length) {
+            Ok(bytes) => Ok(bytes.unwrap_or_default()),
+            Err(source) => Err(Error::Log { dir: self.path.clone(), source }),
         }
     }
 
@@ -252,11 +304,19 @@ impl Reader {
         // What is in memory may be the beginning of a torn record that a new writer has replaced: asking
         // for all of it reads the file again, and then the header may be another.
         for _ in 0..2 {
-            let Some(header) = window.get(position, HEADER)?.and_then(Header::decode) else {
+            let Some(header) = window.glance::<HEADER>(position)?.and_then(|b| Header::decode(&b))
+            else {
                 return Ok(None);
             };
-            let whole = window.get(position, header.record_length() as usize)?;
-            if whole.and_then(Header::decode) == Some(header) {
+            let length = header.record_length();
+            let again = if header.length as usize >= SPAN {
+                let complete = segments::size(window.file())? >= position + length;
+                window.read_again::<HEADER>(position)?.filter(|_| complete)
+            } else {
+                let whole = window.get(position, length as usize)?;
+                whole.and_then(|bytes| bytes.first_chunk().copied())
+            };
+            if again.and_then(|bytes| Header::decode(&bytes)) == Some(header) {
                 return Ok(Some(header));
             }
         }
@@ -265,7 +325,7 @@ impl Reader {
 
     fn lost_count(&mut self, header: &Header) -> io::Result<u64> {
         let Some((start, window)) = &mut self.segment else { return Ok(0) };
-        let position = self.offset - *start + HEADER as u64;
+        let position = self.offset - *start + header.payload_at();
         let bytes = window.get(position, header.length as usize)?;
         Ok(bytes.and_then(|bytes| bytes.first_chunk()).map_or(0, |n| u64::from_le_bytes(*n)))
     }
@@ -292,6 +352,10 @@ impl Reader {
         let Some(next) = self.starts()?.into_iter().find(|next| *next > start) else {
             return Ok(None);
         };
+        // Now that there is a later one, this one is final. It may have grown since we looked.
+        if self.peek()?.is_some() {
+            return Ok(Some(0));
+        }
         let next = next.max(self.offset);
         if !self.enter(next)? {
             return Ok(None);

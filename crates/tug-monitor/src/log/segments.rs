@@ -1,6 +1,6 @@
 //! The files of a log: their names, opening them, and where the last one really ends.
 
-use super::format::{HEADER, Header, OVERHEAD, TRAILER};
+use super::format::{HEADER, Header, TRAILER};
 use super::window::Window;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Dir, Mode, OFlags};
@@ -63,15 +63,13 @@ pub(crate) fn record_before(window: &mut Window, end: u64) -> io::Result<Option<
     else {
         return Ok(None);
     };
-    let length = u32::from_le_bytes(*length);
-    let Some(begin) = end.checked_sub(u64::from(length) + OVERHEAD as u64) else {
-        return Ok(None);
-    };
+    let length = u64::from(u32::from_le_bytes(*length));
+    let Some(begin) = end.checked_sub(length) else { return Ok(None) };
     let header = window.get_back(begin, HEADER)?.and_then(Header::decode);
-    Ok(header.filter(|header| header.length == length).map(|header| (begin, header)))
+    Ok(header.filter(|header| header.record_length() == length).map(|header| (begin, header)))
 }
 
 fn trailer_matches(window: &mut Window, end: u64, header: &Header) -> io::Result<bool> {
     let trailer = window.get(end - TRAILER as u64, TRAILER)?;
-    Ok(trailer == Some(&header.length.to_le_bytes()))
+    Ok(trailer == Some(&header.trailer()))
 }

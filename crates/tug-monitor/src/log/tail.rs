@@ -4,7 +4,7 @@
 //! end of the line that precedes it in the count, because the other stream printed meanwhile; so each
 //! stream gets a beginning of its own.
 
-use super::format::{HEADER, Header, Kind, Stream};
+use super::format::{Header, Kind, Stream};
 use super::segments;
 use super::window::Window;
 use rustix::fd::AsFd;
@@ -60,7 +60,7 @@ pub(crate) fn find(dir: impl AsFd, lines: u64) -> io::Result<(u64, Cuts)> {
         let mut end = segments::complete_end(&mut here, size)?;
         while let Some((begin, header)) = segments::record_before(&mut here, end)? {
             if let Kind::Output(stream) = header.kind {
-                let payload = here.get_back(begin + HEADER as u64, header.length as usize)?;
+                let payload = here.get_back(begin + header.payload_at(), header.length as usize)?;
                 search.record(start + begin, stream, &header, payload.unwrap_or_default());
             }
             if let Some(answer) = search.answer() {

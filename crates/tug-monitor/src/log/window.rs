@@ -55,6 +55,26 @@ impl Window {
         Ok(self.slice(position, length))
     }
 
+    /// A few bytes from `position` on, without reading ahead.
+    pub(crate) fn glance<const N: usize>(&self, position: u64) -> io::Result<Option<[u8; N]>> {
+        match self.slice(position, N).and_then(|bytes| bytes.first_chunk().copied()) {
+            Some(bytes) => Ok(Some(bytes)),
+            None => self.read_again(position),
+        }
+    }
+
+    /// A few bytes as they are in the file now.
+    pub(crate) fn read_again<const N: usize>(&self, position: u64) -> io::Result<Option<[u8; N]>> {
+        let mut bytes = [0; N];
+        loop {
+            match rustix::io::pread(&self.file, &mut bytes, position) {
+                Ok(count) => return Ok((count == N).then_some(bytes)),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
     fn holds(&self, position: u64, length: usize) -> bool {
         position >= self.at && position + length as u64 <= self.at + self.buffer.len() as u64
     }

@@ -1,6 +1,6 @@
 //! Appending what a container prints, within its limit.
 
-use super::format::{Header, Kind, MAX_PAYLOAD, OVERHEAD, Stream};
+use super::format::{ALIGNMENT, HEADER, Header, Kind, LARGE, MAX_PAYLOAD, Stream};
 use super::segments;
 use super::window::Window;
 use crate::LogConfig;
@@ -35,6 +35,8 @@ pub struct Writer {
     hold: u64,
     /// Clocks are set back now and then; a log's never is.
     last_timestamp: i64,
+    /// Bytes given to each stream so far.
+    given: [u64; 2],
     /// Whether each stream's last byte was something else than a newline.
     in_line: [bool; 2],
     /// Bytes that could not be written since the last record that could.
@@ -62,6 +64,7 @@ impl Writer {
             limit: config.max_size,
             hold: u64::MAX,
             last_timestamp: 0,
+            given: [0; 2],
             in_line: [false; 2],
             lost: 0,
             starts,
@@ -78,6 +81,11 @@ impl Writer {
     /// The largest payload that should be given to [`Writer::append`] at once.
     pub fn best_read(&self) -> usize {
         (256 << 10).min(self.segment_size() as usize)
+    }
+
+    /// Where in a cache line the next bytes of a stream should be in the buffer they come from.
+    pub(crate) fn phase(&self, stream: Stream) -> usize {
+        (self.given[stream.index()] % ALIGNMENT as u64) as usize
     }
 
     /// Says which offset on the slowest attached foreground client has still to read, `u64::MAX`
@@ -112,25 +120,29 @@ impl Writer {
         if self.lost > 0 || self.write_or_make_room(kind, continues, payload).is_err() {
             self.lost += payload.len() as u64;
         }
+        self.given[stream.index()] += payload.len() as u64;
     }
 
     /// On a full disk, the oldest segment is worth less than the newest line.
     fn write_or_make_room(&mut self, kind: Kind, continues: bool, data: &[u8]) -> io::Result<()> {
-        let header =
-            Header { kind, continues, length: data.len() as u32, timestamp: self.last_timestamp };
-        match self.write(&header, data) {
+        let (length, timestamp) = (data.len() as u32, self.last_timestamp);
+        let header = Header { kind, continues, padding: 0, length, timestamp };
+        match self.write(header, data) {
             Err(error) if error.kind() == io::ErrorKind::StorageFull && self.starts.len() > 1 => {
                 self.drop_oldest();
-                self.write(&header, data)
+                self.write(header, data)
             }
             other => other,
         }
     }
 
-    fn write(&mut self, header: &Header, payload: &[u8]) -> io::Result<()> {
-        self.rotate(header.record_length());
+    fn write(&mut self, mut header: Header, payload: &[u8]) -> io::Result<()> {
+        self.rotate(header.record_length() + ALIGNMENT as u64);
         let start = *self.starts.back().unwrap_or(&self.end);
         let position = self.end - start;
+        if let (Kind::Output(stream), LARGE..) = (header.kind, payload.len()) {
+            header.padding = padding(position, self.phase(stream));
+        }
         let file = match &self.file {
             Some(file) => file,
             None => {
@@ -141,16 +153,20 @@ impl Writer {
                 self.file.insert(file)
             }
         };
-        let bytes = header.encode();
-        let trailer = header.length.to_le_bytes();
-        let parts = [IoSlice::new(&bytes), IoSlice::new(payload), IoSlice::new(&trailer)];
+        let (bytes, trailer) = (header.encode(), header.trailer());
+        let parts = [
+            IoSlice::new(&bytes),
+            IoSlice::new(&[0; ALIGNMENT][..usize::from(header.padding)]),
+            IoSlice::new(payload),
+            IoSlice::new(&trailer),
+        ];
         let written = loop {
             match rustix::io::pwritev(file, &parts, position) {
                 Err(Errno::INTR) => {}
                 other => break other,
             }
         };
-        if written == Ok(payload.len() + OVERHEAD) {
+        if written == Ok(header.record_length() as usize) {
             self.end += header.record_length();
             return Ok(());
         }
@@ -219,4 +235,13 @@ impl Writer {
         self.file = Some(window.into_file());
         Ok(())
     }
+}
+
+/// Bytes to leave out so that the payload begins at the same place in a cache line as it has in its
+/// stream: then it has it in the monitor's buffer (see [`Writer::phase`]), in the log and in a file that
+/// a client writes it to. The kernel copies twice as fast between such places (measured: 500 MB in
+/// 155 ms against 330 ms).
+fn padding(position: u64, phase: usize) -> u8 {
+    let there = (position as usize + HEADER) % ALIGNMENT;
+    ((phase + ALIGNMENT - there) % ALIGNMENT) as u8
 }

@@ -1,6 +1,6 @@
 //! What the container prints, on its way into the log.
 
-use crate::log::{Stream, Writer};
+use crate::log::{ALIGNMENT, Stream, Writer};
 use rustix::buffer::spare_capacity;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
@@ -89,13 +89,13 @@ impl Output {
         if self.buffer.capacity() == 0 {
             self.buffer.reserve_exact(SMALL);
         }
-        self.buffer.clear();
+        let begin = align(&mut self.buffer, log.phase(stream));
         match rustix::io::read(&source.fd, spare_capacity(&mut self.buffer)) {
             Ok(0) => {}
-            Ok(count) => {
-                log.append(stream, super::now(), &self.buffer);
+            Ok(_) => {
+                log.append(stream, super::now(), &self.buffer[begin..]);
                 self.last_read = Instant::now();
-                if count == self.buffer.capacity() {
+                if self.buffer.len() == self.buffer.capacity() {
                     source.enlarge();
                     self.grow(log.best_read());
                 }
@@ -120,7 +120,7 @@ impl Output {
 
     fn grow(&mut self, size: usize) {
         if self.buffer.capacity() < size {
-            self.buffer = Vec::with_capacity(size);
+            self.buffer = Vec::with_capacity(size + ALIGNMENT);
         }
     }
 }
@@ -133,4 +133,13 @@ impl Source {
             let _ = rustix::pipe::fcntl_setpipe_size(&self.fd, BIG_PIPE);
         }
     }
+}
+
+/// Empties the buffer up to the first place that has this phase in a cache line.
+fn align(buffer: &mut Vec<u8>, phase: usize) -> usize {
+    let place = buffer.as_ptr() as usize % ALIGNMENT;
+    let begin = (phase + ALIGNMENT - place) % ALIGNMENT;
+    buffer.clear();
+    buffer.resize(begin, 0);
+    begin
 }

@@ -1,6 +1,9 @@
 //! What a monitor costs: memory when idle, time when its container prints.
 
+use crate::cast::Actor;
 use crate::world::World;
+use std::io::Read;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 pub(crate) const TESTS: &[crate::Test] = &[
@@ -39,28 +42,68 @@ fn idle() {
     started.owner.take_claim().unwrap().done();
 }
 
+const SIZE: usize = 500_000_000;
+
 fn throughput() {
-    const SIZE: usize = 500_000_000;
     let line = format!("dd if=/dev/zero bs=64k count={} 2>/dev/null", SIZE / 65_536);
-    let floor = floor(&line);
-    let world = World::shell(&line);
+    let floor = best(|| floor(&line));
+    // What a container costs that prints nothing is another test's.
+    let empty = best(|| alone(":"));
+    let mut slowest = f64::MAX;
+    let mut compare = |how: &str, took: Duration| {
+        let rate = |time: Duration| SIZE as f64 / 1e6 / time.as_secs_f64();
+        let ratio = floor.as_secs_f64() / (took - empty).as_secs_f64();
+        slowest = slowest.min(ratio);
+        crate::say(&format!(
+            "500 MB {how}: {:.0} MB/s, {ratio:.2} of a pipe into a file ({:.0} MB/s)",
+            rate(took - empty),
+            rate(floor),
+        ));
+    };
+    compare("alone", best(|| alone(&line)));
+    compare("into a client's pipe", best(|| attached(&line, Stdio::piped)));
+    compare("into a client's file", best(|| attached(&line, file)));
+    // A debug build, on a machine shared with other tests: the benchmark checks the promised 0.7.
+    assert!(slowest > 0.2, "{slowest:.2}");
+}
+
+/// Three tries: other work on the machine only ever makes it slower.
+fn best(run: impl Fn() -> Duration) -> Duration {
+    (0..3).map(|_| run()).min().unwrap_or_default()
+}
+
+fn alone(line: &str) -> Duration {
+    let world = World::shell(line);
+    let begin = Instant::now();
+    assert_eq!(world.run(), 0);
+    begin.elapsed()
+}
+
+fn file() -> Stdio {
+    Stdio::from(tempfile::tempfile().unwrap())
+}
+
+fn attached(line: &str, to: impl Fn() -> Stdio) -> Duration {
+    let world = World::shell(line);
     let begin = Instant::now();
     let mut started = world.start();
-    assert_eq!(started.owner.wait().unwrap().exit_code, 0);
+    let mut actor = Actor(world.attach(&["start"]).stdout(to()).spawn().unwrap());
+    if let Some(mut stdout) = actor.0.stdout.take() {
+        let mut buffer = vec![0; 256 << 10];
+        let mut size = 0;
+        loop {
+            match stdout.read(&mut buffer).unwrap() {
+                0 => break,
+                count => size += count,
+            }
+        }
+        assert_eq!(size, SIZE / 65_536 * 65_536);
+    }
+    assert_eq!(actor.0.wait().unwrap().code(), Some(0));
     let took = begin.elapsed();
-    let ticks = crate::attach::cpu_ticks(started.monitor_pid);
+    started.owner.wait().unwrap();
     started.owner.take_claim().unwrap().done();
-    let rate = |time: Duration| SIZE as f64 / 1e6 / time.as_secs_f64();
-    let ratio = floor.as_secs_f64() / took.as_secs_f64();
-    crate::say(&format!(
-        "500 MB: through a pipe into a file {:.0} MB/s, through a monitor {:.0} MB/s: {ratio:.2} \
-         ({} ms of its time)",
-        rate(floor),
-        rate(took),
-        ticks * 10
-    ));
-    // Debug build, a machine shared with others: half of what is promised.
-    assert!(ratio > 0.35, "{ratio:.2}");
+    took
 }
 
 /// The same bytes through a pipe into a file.

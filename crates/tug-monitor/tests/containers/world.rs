@@ -203,10 +203,10 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         // A failed test leaves no container behind either.
-        if tug_monitor::is_running(self.run_dir()) {
-            if let Ok(mut client) = tug_monitor::Client::connect(self.run_dir()) {
-                let _ = client.signal(9).and_then(|()| client.wait().map(drop));
-            }
+        if tug_monitor::is_running(self.run_dir())
+            && let Ok(mut client) = tug_monitor::Client::connect(self.run_dir())
+        {
+            let _ = client.signal(9).and_then(|()| client.wait().map(drop));
         }
         if !std::thread::panicking() {
             self.assert_nothing_left();

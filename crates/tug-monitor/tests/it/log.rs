@@ -76,6 +76,33 @@ fn rotation_keeps_to_the_limit_and_tells_a_slow_reader_what_it_missed() {
 }
 
 #[test]
+fn a_reader_beside_a_busy_writer_loses_nothing_that_is_held() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = writer(dir.path(), 1 << 20);
+    writer.hold_from(0);
+    let mut reader = Reader::open(dir.path(), Begin::Offset(0)).unwrap();
+    let writing = std::thread::spawn(move || {
+        for round in 0..3_000 {
+            // Sizes on both sides of what is treated as large.
+            writer.append(Stream::Stdout, 1, &vec![b'x'; 1 + round * 37 % 60_000]);
+        }
+        writer.end()
+    });
+    let mut size = 0;
+    loop {
+        let done = writing.is_finished();
+        let (chunks, lost) = read_all(&mut reader);
+        assert_eq!(lost, 0);
+        size += of_stream(&chunks, Stream::Stdout).len();
+        if done {
+            break;
+        }
+    }
+    assert_eq!(reader.offset(), writing.join().unwrap());
+    assert_eq!(size, (0..3_000).map(|round| 1 + round * 37 % 60_000).sum::<usize>());
+}
+
+#[test]
 fn held_output_stays_beyond_the_limit_until_it_is_let_go() {
     let dir = tempfile::tempdir().unwrap();
     let limit = 256 << 10;
@@ -346,4 +373,37 @@ proptest! {
         }
         prop_assert_eq!(seen, expected);
     }
+}
+
+#[test]
+fn a_million_lines_are_read_quickly_and_their_end_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = writer(dir.path(), 1 << 30);
+    let line = b"a line of some forty bytes, like many are\n";
+    for number in 0..1_000_000 {
+        log.append(Stream::Stdout, number, line);
+    }
+    let begin = std::time::Instant::now();
+    let mut reader = Reader::open(dir.path(), Begin::Tail(10)).unwrap();
+    let (chunks, _) = read_all(&mut reader);
+    let tail = begin.elapsed();
+    assert_eq!(of_stream(&chunks, Stream::Stdout), line.repeat(10));
+
+    let begin = std::time::Instant::now();
+    let mut reader = Reader::open(dir.path(), Begin::Since(999_990)).unwrap();
+    assert_eq!(read_all(&mut reader).0.len(), 10);
+    let since = begin.elapsed();
+
+    let begin = std::time::Instant::now();
+    let mut reader = Reader::open(dir.path(), Begin::Start).unwrap();
+    let mut size = 0;
+    while let Some(Item::Chunk(chunk)) = reader.next_chunk().unwrap() {
+        size += chunk.bytes.len();
+    }
+    let all = begin.elapsed();
+    assert_eq!(size, 1_000_000 * line.len());
+    let times = format!("a million lines: all {all:?}, tail {tail:?}, since {since:?}");
+    // Generous: a debug build, on a machine with other work.
+    assert!(all.as_secs() < 5 && tail.as_millis() < 100 && since.as_millis() < 1000, "{times}");
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{times}\n").as_bytes());
 }
