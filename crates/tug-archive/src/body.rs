@@ -11,7 +11,7 @@ const LOOK_FROM: u64 = 1 << 20;
 /// Of files from this size on, which hold most of the bytes, writing to the disk begins at once, so
 /// that the sync before the image is recorded finds little left to do.
 const BEGIN_FROM: u64 = 256 << 10;
-/// Zeros are left out in aligned stretches of this size.
+/// Zeros are left out in aligned stretches of this size, or what of one is at hand.
 const STRETCH: u64 = 32 << 10;
 
 /// Writes one file from its beginning to its end.
@@ -45,9 +45,10 @@ impl<'f> FileBody<'f> {
             let aligned = STRETCH - (self.position + (end - start) as u64) % STRETCH;
             let stretch = (aligned as usize).min(bytes.len() - end);
             let next = end + stretch;
-            if stretch as u64 == STRETCH && is_zero(&bytes[end..next]) {
+            // A stretch may come in two pieces: each is left out for itself.
+            if is_zero(&bytes[end..next]) {
                 self.write_all(&bytes[start..end])?;
-                self.position += STRETCH;
+                self.position += stretch as u64;
                 start = next;
             }
             end = next;

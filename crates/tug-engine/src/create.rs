@@ -61,7 +61,7 @@ impl Engine {
         let id = ContainerId::random()
             .map_err(|source| Error::System { what: "draw a random id", source })?;
         let mut record = merge(request, &image_config, &id)?;
-        self.resolve_network(&mut record)?;
+        self.resolve_network(&mut record, request)?;
         validate(&record, &mut warnings)?;
         let from = self.mounts_of_others(&record.host)?;
         let wishes = mounts::wishes(&record.config, &record.host, &from)?;
@@ -214,12 +214,18 @@ impl Engine {
             .map_err(Error::files("set the mode of", &upper))
     }
 
-    /// `container:NAME` becomes `container:ID`, so that a later rename does not matter.
-    fn resolve_network(&self, record: &mut Record) -> Result<(), Error> {
+    /// `container:NAME` becomes `container:ID`, so that a later rename does not matter; who shares a
+    /// network shares the host name too, unless it was given one.
+    fn resolve_network(&self, record: &mut Record, request: &CreateRequest) -> Result<(), Error> {
+        let named = !request.config.hostname.is_empty();
         let mode = match record.network() {
             NetworkMode::Bridge => "bridge".to_owned(),
             NetworkMode::Container(name) => {
-                format!("container:{}", self.container_as_recorded(name)?.id)
+                let other = self.container_as_recorded(name)?;
+                if !named {
+                    record.config.hostname = Record::read(&other)?.config.hostname;
+                }
+                format!("container:{}", other.id)
             }
             NetworkMode::Named(name) => {
                 return Err(Error::BadValue {
@@ -229,7 +235,14 @@ impl Engine {
                         .to_owned(),
                 });
             }
-            NetworkMode::None | NetworkMode::Host => return Ok(()),
+            NetworkMode::Host => {
+                if !named {
+                    let uname = rustix::system::uname();
+                    record.config.hostname = uname.nodename().to_string_lossy().into_owned();
+                }
+                return Ok(());
+            }
+            NetworkMode::None => return Ok(()),
         };
         record.host.network_mode = mode;
         Ok(())
@@ -364,6 +377,9 @@ fn fill_host_defaults(host: &mut HostConfig) {
         if mode.is_empty() {
             default.clone_into(mode);
         }
+    }
+    if host.memory > 0 && host.memory_swap == 0 {
+        host.memory_swap = host.memory.saturating_mul(2);
     }
     if host.runtime.is_empty() {
         "tug".clone_into(&mut host.runtime);

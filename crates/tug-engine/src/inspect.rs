@@ -1,6 +1,6 @@
 //! `inspect`: everything known of one container, in Docker's shape.
 
-use crate::list::{network_name, port_key, status};
+use crate::list::{network_name, port_key, shown_status};
 use crate::model::PortBinding;
 use crate::record::{NetworkMode, Record};
 use crate::time::rfc3339;
@@ -148,9 +148,9 @@ fn ports(record: &Record, run: Option<&RunState>) -> BTreeMap<String, Option<Vec
 }
 
 fn state(row: &ContainerRow, run: Option<&RunState>) -> State {
-    let running = row.state == ContainerState::Running;
+    let running = row.state == ContainerState::Running && run.is_some();
     State {
-        status: status(row.state),
+        status: shown_status(row.state, run),
         running,
         paused: false,
         restarting: false,

@@ -7,6 +7,7 @@ use crate::{Engine, Error};
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use tug_monitor::RunState;
 use tug_net::PublishedPort;
 use tug_store::{ContainerRow, ContainerState};
 
@@ -53,9 +54,9 @@ impl Engine {
             name: row.name,
             image: record.config.image.clone(),
             image_id: row.image,
-            command: record.command().join(" "),
+            command: shown(&record.command()),
             created: row.created.div_euclid(1_000_000_000),
-            status: status(row.state),
+            status: shown_status(row.state, state.as_ref()),
             started_at: state.as_ref().map_or(row.started, |state| state.started_at),
             finished_at: if state.is_some() { 0 } else { row.finished },
             exit_code: row.exit_code,
@@ -133,13 +134,30 @@ impl Engine {
     }
 }
 
-pub(crate) fn status(state: ContainerState) -> Status {
+/// A row says running from the moment its start begins; people are told once the process runs.
+pub(crate) fn shown_status(state: ContainerState, run: Option<&RunState>) -> Status {
+    match (state, run) {
+        (ContainerState::Running, None) => Status::Created,
+        _ => status(state),
+    }
+}
+
+fn status(state: ContainerState) -> Status {
     match state {
         ContainerState::Creating | ContainerState::Created => Status::Created,
         ContainerState::Running => Status::Running,
         ContainerState::Exited => Status::Exited,
         ContainerState::Removing => Status::Removing,
     }
+}
+
+/// A command as Docker shows it: arguments with blanks in quotes.
+fn shown(words: &[String]) -> String {
+    let quoted = words.iter().enumerate().map(|(at, word)| match word.contains(' ') && at > 0 {
+        true => format!("'{word}'"),
+        false => word.clone(),
+    });
+    quoted.collect::<Vec<_>>().join(" ")
 }
 
 /// `80/tcp`

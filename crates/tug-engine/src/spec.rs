@@ -66,7 +66,7 @@ pub(crate) fn container(
         devices: devices(record)?,
         device_rules: host.device_cgroup_rules.clone().unwrap_or_default(),
         resources: resources(record),
-        sysctls: host.sysctls.clone(),
+        sysctls: sysctls(record),
         shm_size: u64::try_from(host.shm_size).unwrap_or(64 << 20),
         init: host.init.unwrap_or(false),
         privileged,
@@ -75,6 +75,21 @@ pub(crate) fn container(
         readonly_paths,
         cgroup_parent: cgroup_parent(record),
     })
+}
+
+/// The user's settings over Docker's own: in a network of its own everybody may use any port and ping.
+fn sysctls(record: &Record) -> std::collections::BTreeMap<String, String> {
+    let mut sysctls = record.host.sysctls.clone();
+    let own_network = matches!(record.network(), NetworkMode::Bridge | NetworkMode::None);
+    if own_network && matches!(record.host.userns_mode.as_str(), "" | "host") {
+        for (name, value) in [
+            ("net.ipv4.ip_unprivileged_port_start", "0"),
+            ("net.ipv4.ping_group_range", "0 2147483647"),
+        ] {
+            sysctls.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+        }
+    }
+    sysctls
 }
 
 /// The cgroup above the container's own.

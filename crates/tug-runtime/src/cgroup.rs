@@ -215,15 +215,21 @@ fn make_parent(hierarchy: &Hierarchy, parent: &str) -> Result<()> {
     Ok(())
 }
 
-/// A v1 cpuset starts empty and takes no process until it has CPUs and memory nodes. Groups made in
-/// one with `cgroup.clone_children` have them from the start.
+/// A v1 cpuset starts empty and takes no process until it has CPUs and memory nodes. Its parent may
+/// have been made by somebody else this very moment and be empty still.
 fn inherit_cpuset(directory: &Path) -> io::Result<()> {
-    let parent = directory.parent().unwrap_or(directory);
+    let Some(parent) = directory.parent() else { return Ok(()) };
     for file in ["cpuset.cpus", "cpuset.mems"] {
-        let own = std::fs::read_to_string(directory.join(file))?;
-        if own.trim().is_empty() {
-            write(&directory.join(file), std::fs::read_to_string(parent.join(file))?.trim())?;
+        let own = directory.join(file);
+        if !std::fs::read_to_string(&own)?.trim().is_empty() {
+            continue;
         }
+        let mut value = std::fs::read_to_string(parent.join(file))?;
+        if value.trim().is_empty() {
+            inherit_cpuset(parent)?;
+            value = std::fs::read_to_string(parent.join(file))?;
+        }
+        write(&own, value.trim())?;
     }
     Ok(())
 }

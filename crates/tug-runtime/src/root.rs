@@ -8,6 +8,9 @@ use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use tug_types::ContainerPath;
 
+/// As many symlinks in a row as the kernel follows.
+const LINKS: u32 = 40;
+
 /// A directory everything is resolved below.
 pub(crate) struct Root(OwnedFd);
 
@@ -42,8 +45,13 @@ impl Root {
         }
     }
 
-    /// A handle on a directory, made with its parents when missing.
+    /// A handle on a directory, made with its parents when missing. A symlink of the image that leads
+    /// nowhere has its target made, inside the root.
     pub(crate) fn directory(&self, path: &ContainerPath) -> Result<OwnedFd, Error> {
+        self.directory_within(path, LINKS)
+    }
+
+    fn directory_within(&self, path: &ContainerPath, links: u32) -> Result<OwnedFd, Error> {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         match self.open(path.as_str(), flags) {
             Ok(fd) => return Ok(fd),
@@ -51,14 +59,24 @@ impl Root {
             Err(Errno::NOTDIR) => return Err(Error::NotADirectory { path: path.to_string() }),
             Err(error) => return Err(Error::Open { path: path.to_string(), source: error.into() }),
         }
-        let (parent, name) = split(path);
-        let parent = self.directory(&parent)?;
+        let (parent_path, name) = split(path);
+        let parent = self.directory_within(&parent_path, links)?;
         let failed = |error: Errno| Error::Create { path: path.to_string(), source: error.into() };
         match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
+            Err(Errno::EXIST) if links > 0 => match self.target(&parent, &parent_path, name) {
+                Some(target) => return self.directory_within(&target, links - 1),
+                None => {}
+            },
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(failed(error)),
         }
         self.open(path.as_str(), flags).map_err(failed)
+    }
+
+    /// Where a symlink leads, seen from inside the root.
+    fn target(&self, parent: &OwnedFd, path: &ContainerPath, name: &str) -> Option<ContainerPath> {
+        let target = rustix::fs::readlinkat(parent, name, Vec::new()).ok()?;
+        path.join(target.to_str().ok()?).ok()
     }
 
     /// A handle on a file, made empty with its parents when missing.
@@ -136,8 +154,11 @@ mod tests {
         assert!(dir.join("a/b/c.conf").is_file());
         let through = root.directory(&ContainerPath::parse("/a/b/c.conf/d").unwrap());
         assert!(matches!(through, Err(Error::NotADirectory { .. })), "{through:?}");
-        std::os::unix::fs::symlink("/nowhere/at/all", dir.join("dangling")).unwrap();
-        assert!(root.directory(&ContainerPath::parse("/dangling").unwrap()).is_err());
+        std::os::unix::fs::symlink("../../nowhere/at/all", dir.join("dangling")).unwrap();
+        root.directory(&ContainerPath::parse("/dangling/x").unwrap()).unwrap();
+        assert!(dir.join("nowhere/at/all/x").is_dir());
+        std::os::unix::fs::symlink("loop", dir.join("loop")).unwrap();
+        assert!(root.directory(&ContainerPath::parse("/loop").unwrap()).is_err());
         std::fs::remove_dir_all(dir).unwrap();
     }
 }
