@@ -7,6 +7,7 @@ mod attach;
 mod cast;
 mod faults;
 mod lifecycle;
+mod network;
 mod output;
 mod stop;
 mod weight;
@@ -23,12 +24,19 @@ fn main() {
         end(status);
     }
     let wanted: Vec<&String> = args[1..].iter().filter(|arg| !arg.starts_with('-')).collect();
-    let tests: Vec<Test> =
-        [lifecycle::TESTS, output::TESTS, attach::TESTS, stop::TESTS, faults::TESTS, weight::TESTS]
-            .concat()
-            .into_iter()
-            .filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|part| name.contains(*part)))
-            .collect();
+    let tests: Vec<Test> = [
+        lifecycle::TESTS,
+        output::TESTS,
+        attach::TESTS,
+        stop::TESTS,
+        faults::TESTS,
+        network::TESTS,
+        weight::TESTS,
+    ]
+    .concat()
+    .into_iter()
+    .filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|part| name.contains(*part)))
+    .collect();
     if args.iter().any(|arg| arg == "--list") {
         tests.iter().for_each(|(name, _)| say(&format!("{name}: test")));
         return;

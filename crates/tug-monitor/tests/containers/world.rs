@@ -38,7 +38,7 @@ fn rootfs() -> &'static Path {
             std::fs::create_dir_all(half.join(dir)).unwrap();
         }
         std::fs::copy(BUSYBOX, half.join("bin/busybox")).unwrap();
-        for name in "sh cat echo dd sleep stty true printf yes head seq touch rm".split(' ') {
+        for name in "sh cat echo dd sleep stty true printf yes head seq touch rm nc".split(' ') {
             std::os::unix::fs::symlink("busybox", half.join("bin").join(name)).unwrap();
         }
         std::fs::write(half.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n").unwrap();
