@@ -1,6 +1,6 @@
 //! One command's wall-clock time, and many of them.
 
-use std::io;
+use std::io::{self, Read};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -12,6 +12,26 @@ pub(crate) fn time(command: &mut Command) -> io::Result<f64> {
     command.stdin(Stdio::null()).stdout(Stdio::null());
     let start = Instant::now();
     let status = command.status()?;
+    let took = start.elapsed().as_secs_f64() * 1e3;
+    if !status.success() {
+        return Err(io::Error::other(format!("{command:?}: {status}")));
+    }
+    Ok(took)
+}
+
+/// The same with somebody reading all of the output from a pipe: /dev/null would take it for free.
+///
+/// # Errors
+/// It could not be started, or failed.
+pub(crate) fn time_read(command: &mut Command) -> io::Result<f64> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let start = Instant::now();
+    let mut child = command.spawn()?;
+    let mut piece = vec![0; 64 << 10];
+    if let Some(pipe) = &mut child.stdout {
+        while pipe.read(&mut piece)? > 0 {}
+    }
+    let status = child.wait()?;
     let took = start.elapsed().as_secs_f64() * 1e3;
     if !status.success() {
         return Err(io::Error::other(format!("{command:?}: {status}")));

@@ -3,7 +3,7 @@
 //! The same program prints in every case. The floor is a pipe whose other end writes into a file.
 
 use super::Site;
-use super::clock::{Times, time};
+use super::clock::{Times, time_read};
 use super::engine::Engine;
 use super::table::{Limit, Table};
 use std::fs::File;
@@ -33,7 +33,7 @@ pub(crate) fn measure(site: &Site<'_>, engines: &[Engine], table: &mut Table) ->
             detached[number].push(rate(start.elapsed().as_secs_f64()));
             engine.ok(&["rm", "-f", "bench-logs"])?;
             let run = [&["run", "--rm"], &print[..]].concat();
-            attached[number].push(rate(time(&mut engine.command(&run))? / 1e3));
+            attached[number].push(rate(time_read(&mut engine.command(&run))? / 1e3));
         }
     }
     let beside = Some(("pipe into file", floor.mean()));
@@ -70,10 +70,10 @@ fn reading(engines: &[Engine], table: &mut Table) -> io::Result<()> {
         engine.ok(&["run", "--name", "bench-logs", "busybox", "seq", "1", &lines])?;
         let (mut all, mut last) = (Times::default(), Times::default());
         for _ in 0..5 {
-            all.push(time(&mut engine.command(&["logs", "bench-logs"]))?);
+            all.push(time_read(&mut engine.command(&["logs", "bench-logs"]))?);
         }
         for _ in 0..50 {
-            last.push(time(&mut engine.command(&["logs", "--tail", "10", "bench-logs"]))?);
+            last.push(time_read(&mut engine.command(&["logs", "--tail", "10", "bench-logs"]))?);
         }
         engine.ok(&["rm", "bench-logs"])?;
         whole.push(all);
