@@ -31,6 +31,12 @@ pub fn start(exe: &CStr, args: &[CString], descriptors: &[BorrowedFd<'_>]) -> io
         actions.duplicate(source.as_raw_fd(), target)?;
     }
     let attributes = Attributes::clean()?;
+    // Sealed where that is possible: it needs CAP_SYS_ADMIN.
+    let sealed = crate::sealed::program(exe).ok();
+    let sealed = sealed.map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, OUT_OF_THE_WAY)).transpose()?;
+    let link = sealed.as_ref().map(|fd| format!("/proc/self/fd/{}", fd.as_raw_fd()));
+    let link = link.map(CString::new).transpose().map_err(io::Error::other)?;
+    let exe = link.as_deref().unwrap_or(exe);
     let mut argv: Vec<*mut libc::c_char> =
         args.iter().map(|argument| argument.as_ptr().cast_mut()).collect();
     argv.push(std::ptr::null_mut());

@@ -9,6 +9,8 @@ pub mod launch;
 pub mod mount;
 pub mod netns;
 pub mod process;
+pub mod sealed;
 pub mod seccomp;
 pub mod signals;
+pub mod traces;
 pub mod writeback;

@@ -191,6 +191,38 @@ pub fn close_on_exec_from(first: u32) -> io::Result<()> {
     })
 }
 
+/// Closes every descriptor from 3 on but those in `keep`, at once. For the child of a clone, which
+/// leaves by execve or [`exit_now`] alone: what its parent's code owns is never dropped in it.
+///
+/// # Errors
+/// `ENOSYS` before Linux 5.9.
+pub fn close_except(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut keep: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd().cast_unsigned()).collect();
+    keep.sort_unstable();
+    let mut first = 3u32;
+    for last in keep.into_iter().filter(|fd| *fd >= 3).chain([u32::MAX]) {
+        let end = if last == u32::MAX { last } else { last - 1 };
+        if first <= end {
+            // SAFETY: plain numbers; what is closed is owned by code that never runs again here.
+            check_long(unsafe { libc::syscall(libc::SYS_close_range, first, end, 0) })?;
+        }
+        first = last.saturating_add(1);
+    }
+    Ok(())
+}
+
+/// Leaves the session keyring this process was started with for a new, empty one (keyctl(2),
+/// `KEYCTL_JOIN_SESSION_KEYRING`).
+///
+/// # Errors
+/// `ENOSYS` from a kernel without keys, `EDQUOT` when the user has too many.
+pub fn new_session_keyring() -> io::Result<()> {
+    const JOIN_SESSION_KEYRING: libc::c_long = 1;
+    let anonymous = std::ptr::null::<libc::c_char>();
+    // SAFETY: no name is given; nothing is written.
+    check_long(unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, anonymous) })
+}
+
 /// Closes every descriptor and never returns to code that has any: for a process that only waits from
 /// now on.
 pub fn close_everything() {
