@@ -64,12 +64,26 @@ pub(crate) fn make_dir(path: &Path) -> Result<(), crate::Error> {
         .map_err(crate::Error::files("create", path))
 }
 
-/// Removes a tree; one that is not there is removed already.
+/// Removes a tree; one that is not there is removed already. Somebody who waits for the lock in a run
+/// directory may put the lock's file back meanwhile: then it is removed once more.
 pub(crate) fn remove_tree(path: &Path) -> Result<(), crate::Error> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(crate::Error::files("remove", path)(error))
+    let mut again = 100;
+    loop {
+        match std::fs::remove_dir_all(path) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                // A part that vanished is not the whole.
+                if !path.exists() {
+                    return Ok(());
+                }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty && again > 0 => {}
+            Err(error) => return Err(crate::Error::files("remove", path)(error)),
         }
-        _ => Ok(()),
+        again -= 1;
+        if again == 0 {
+            let error = std::io::ErrorKind::DirectoryNotEmpty.into();
+            return Err(crate::Error::files("remove", path)(error));
+        }
     }
 }

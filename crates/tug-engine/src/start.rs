@@ -56,7 +56,14 @@ impl Engine {
             };
         };
         // Somebody may have started or removed it while we waited.
-        let row = self.container_as_recorded(row.id.as_str())?;
+        let row = match self.container_as_recorded(row.id.as_str()) {
+            Err(error @ Error::NoContainer { .. }) => {
+                // Taking the lock made its directory anew.
+                crate::engine::remove_tree(&self.run_dir(&row.id))?;
+                return Err(error);
+            }
+            found => found?,
+        };
         if row.state == ContainerState::Running {
             drop(lock);
             let row = self.container(row.id.as_str())?;

@@ -63,10 +63,11 @@ impl Root {
         let parent = self.directory_within(&parent_path, links)?;
         let failed = |error: Errno| Error::Create { path: path.to_string(), source: error.into() };
         match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
-            Err(Errno::EXIST) if links > 0 => match self.target(&parent, &parent_path, name) {
-                Some(target) => return self.directory_within(&target, links - 1),
-                None => {}
-            },
+            Err(Errno::EXIST) if links > 0 => {
+                if let Some(target) = self.target(&parent, &parent_path, name) {
+                    return self.directory_within(&target, links - 1);
+                }
+            }
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(failed(error)),
         }
