@@ -176,6 +176,7 @@ impl<'a> Setup<'a> {
             Ok(Watch {
                 poller,
                 listener,
+                listening: true,
                 log,
                 output,
                 stdin: streams.stdin,

@@ -24,6 +24,8 @@ use tug_types::Failure;
 pub(super) struct Watch {
     pub(super) poller: Poller,
     pub(super) listener: OwnedFd,
+    /// New clients are let in.
+    pub(super) listening: bool,
     pub(super) log: Writer,
     pub(super) output: Output,
     /// The writing end of its stdin, or its terminal.
@@ -159,26 +161,42 @@ impl Watch {
 
     fn let_in(&mut self) {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let Ok(socket) = rustix::net::accept_with(&self.listener, flags) else { return };
+        let socket = match rustix::net::accept_with(&self.listener, flags) {
+            Ok(socket) => socket,
+            // It has thought better of it.
+            Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => return,
+            // No descriptors, no memory: until somebody leaves.
+            Err(_) => return self.set_listening(false),
+        };
         let place = self.clients.add(socket);
         let Some(peer) = self.clients.get(place) else { return };
         if self.poller.add(&*peer, Token::Client(place)).is_err() {
             self.clients.remove(place);
         }
-        if self.clients.is_full() {
-            self.poller.remove(&self.listener);
-        }
+        self.set_listening(!self.clients.is_full());
     }
 
     fn left(&mut self, place: usize) {
-        let was_full = self.clients.is_full();
         let Some(peer) = self.clients.remove(place) else { return };
         self.log.hold_from(self.clients.hold());
         if peer.has_stdin() && self.stdin_once {
             self.stdin = None;
         }
-        if was_full {
-            let _ = self.poller.add(&self.listener, Token::Listener);
+        drop(peer);
+        self.set_listening(true);
+    }
+
+    /// Others wait in the socket's queue meanwhile.
+    fn set_listening(&mut self, listening: bool) {
+        match (self.listening, listening) {
+            (false, true) => {
+                self.listening = self.poller.add(&self.listener, Token::Listener).is_ok();
+            }
+            (true, false) => {
+                self.poller.remove(&self.listener);
+                self.listening = false;
+            }
+            _ => {}
         }
     }
 

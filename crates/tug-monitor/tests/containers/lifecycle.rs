@@ -1,6 +1,8 @@
 //! Start, end, codes, records, locks.
 
+use crate::attach::cpu_ticks;
 use crate::world::{World, alive, eventually};
+use std::time::Duration;
 use tug_monitor::{Client, Error};
 use tug_types::Explain;
 
@@ -10,9 +12,11 @@ pub(crate) const TESTS: &[crate::Test] = &[
     ("the_state_is_there_while_it_runs_and_the_record_after", records),
     ("the_lock_is_held_without_a_gap", lock_is_held),
     ("nobody_there_means_the_reaper_and_an_owner_means_none", reaper_or_owner),
+    ("an_owner_that_does_not_react_is_not_waited_for", deaf_owner),
     ("a_container_starts_again_and_its_log_goes_on", restart),
     ("a_monitor_survives_every_signal_a_terminal_sends", survives_signals),
     ("connecting_to_a_container_at_rest_says_so", connect_at_rest),
+    ("more_clients_than_are_let_in_wait_their_turn", many_clients),
 ];
 
 fn exit_codes() {
@@ -99,6 +103,20 @@ fn reaper_or_owner() {
     eventually("the lock", || !tug_monitor::is_running(world.run_dir()));
 }
 
+fn deaf_owner() {
+    let world = World::new(&["/bin/true"]);
+    let mut started = world.start();
+    // As if stopped by Ctrl-Z: connected, and silent.
+    eventually("the reaper", || world.reaped() == 1);
+    eventually("the lock", || !tug_monitor::is_running(world.run_dir()));
+    let lock = tug_monitor::take_lock(world.run_dir()).unwrap();
+    assert_eq!(started.owner.wait().unwrap().exit_code, 0);
+    assert!(started.owner.take_claim().is_none(), "it is too late");
+    drop(started);
+    assert!(tug_monitor::is_running(world.run_dir()), "the lock is ours");
+    drop(lock);
+}
+
 fn restart() {
     let world = World::shell("echo run; echo -n no newline");
     let first = world.start();
@@ -136,4 +154,31 @@ fn connect_at_rest() {
     let error = Client::connect(world.run_dir()).unwrap_err();
     assert!(matches!(error, Error::NotRunning));
     assert_eq!(error.kind(), tug_types::Kind::Conflict);
+}
+
+fn many_clients() {
+    let world = World::new(&["/bin/sleep", "1000"]);
+    let mut started = world.start();
+    // The owner is one.
+    let mut clients: Vec<Client> =
+        (1..200).map(|_| Client::connect(world.run_dir()).unwrap()).collect();
+    let run_dir = world.run_dir().to_owned();
+    let (told, hear) = std::sync::mpsc::channel();
+    let late = std::thread::spawn(move || {
+        let client = Client::connect(&run_dir);
+        told.send(()).unwrap();
+        client.map(drop)
+    });
+    let before = cpu_ticks(started.monitor_pid);
+    assert!(hear.recv_timeout(Duration::from_millis(300)).is_err(), "one too many");
+    assert!(cpu_ticks(started.monitor_pid) - before < 10, "it waits without turning in circles");
+    drop(clients.pop());
+    hear.recv_timeout(Duration::from_secs(5)).unwrap();
+    late.join().unwrap().unwrap();
+    started.owner.signal(9).unwrap();
+    for mut client in clients {
+        assert_eq!(client.wait().unwrap().exit_code, 137);
+    }
+    started.owner.wait().unwrap();
+    started.owner.take_claim().unwrap().done();
 }
