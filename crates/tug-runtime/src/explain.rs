@@ -237,7 +237,7 @@ mod tests {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
         let text = path.to_str().unwrap().to_owned();
         let c = CString::new(text.clone()).unwrap();
-        let image = tug_sys::process::Image::new(&[text.clone()], &[]).unwrap();
+        let image = tug_sys::process::Image::new(std::slice::from_ref(&text), &[]).unwrap();
         let error = failed(&text, &image.execute(&c));
         std::fs::remove_file(path).unwrap();
         error

@@ -33,7 +33,8 @@ pub fn start(exe: &CStr, args: &[CString], descriptors: &[BorrowedFd<'_>]) -> io
     let attributes = Attributes::clean()?;
     // Sealed where that is possible: it needs CAP_SYS_ADMIN.
     let sealed = crate::sealed::program(exe).ok();
-    let sealed = sealed.map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, OUT_OF_THE_WAY)).transpose()?;
+    let sealed =
+        sealed.map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, OUT_OF_THE_WAY)).transpose()?;
     let link = sealed.as_ref().map(|fd| format!("/proc/self/fd/{}", fd.as_raw_fd()));
     let link = link.map(CString::new).transpose().map_err(io::Error::other)?;
     let exe = link.as_deref().unwrap_or(exe);

@@ -1,6 +1,9 @@
 //! What /proc shows of a process that another one was forked from: its command line and environment.
 
-#![expect(unsafe_code, reason = "the arguments and the environment lie on the stack, owned by nobody")]
+#![expect(
+    unsafe_code,
+    reason = "the arguments and the environment lie on the stack, owned by nobody"
+)]
 
 /// Overwrites the command line that /proc/self/cmdline and ps(1) show with `title`, cut to the room there
 /// is, and the environment with nothing. For a process that has no further use for either and lives on
