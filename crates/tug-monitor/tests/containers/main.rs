@@ -55,6 +55,7 @@ fn main() {
             failed.push(*name);
         }
     }
+    let _ = tug_runtime::cgroup::remove_parent(world::CGROUP_PARENT);
     say(&format!(
         "containers: {} passed, {} failed {failed:?}",
         tests.len() - failed.len(),
