@@ -149,6 +149,15 @@ pub fn mentioning(text: &str) -> Vec<String> {
     found
 }
 
+/// Whether a process runs this very file. Not by name: one in a mount namespace of its own has an
+/// executable that no path leads to.
+pub fn executes(pid: u32, program: &std::path::Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let file = |path: &std::path::Path| std::fs::metadata(path).map(|m| (m.dev(), m.ino())).ok();
+    let own = file(std::path::Path::new(&format!("/proc/{pid}/exe")));
+    own.is_some() && own == file(program)
+}
+
 fn is_zombie(pid: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))

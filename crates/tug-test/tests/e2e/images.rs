@@ -164,7 +164,7 @@ fn tags_come_and_go_and_the_last_takes_the_image() {
     let left =
         |dir: &str| std::fs::read_dir(s.data_root().join(dir)).map_or(0, |d| d.flatten().count());
     assert_eq!(left("layers"), 0, "the layer is gone");
-    s.tug(&["rmi", "busybox"]).refused(1, "No such image: busybox");
+    s.tug(&["rmi", "busybox"]).refused(1, "No such image: busybox:latest");
 }
 
 #[test]

@@ -284,19 +284,12 @@ fn nothing_of_tug_runs_when_nothing_runs() {
 fn a_running_container_costs_one_small_process() {
     let s = Sandbox::new();
     s.detached(&[], &["sleep", "60"]);
-    let pid = |line: &String| {
-        line.split_whitespace().nth(1).map(|pid| pid.trim_end_matches(':').to_owned())
-    };
-    let all: Vec<_> =
-        tug_test::process::mentioning(&s.path("exec")).iter().filter_map(pid).collect();
-    let tug: Vec<_> = all
-        .iter()
-        .filter(|pid| {
-            std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| {
-                exe == tug_test::sandbox::binary().canonicalize().unwrap_or_default()
-            })
-        })
-        .collect();
+    let pid = |line: &String| line.strip_prefix("process ")?.split(':').next()?.parse().ok();
+    let all = tug_test::process::mentioning(&s.path("exec"));
+    let all: Vec<u32> = all.iter().filter_map(pid).collect();
+    let program = tug_test::sandbox::binary();
+    let tug: Vec<_> =
+        all.iter().filter(|pid| tug_test::process::executes(**pid, &program)).collect();
     assert_eq!(tug.len(), 1, "{all:?}");
     let rollup =
         std::fs::read_to_string(format!("/proc/{}/smaps_rollup", tug[0])).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! The engines that are compared: tug, and those of the others that answer here.
 
 use std::io;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// A program with Docker's commands.
@@ -44,12 +45,15 @@ impl Engine {
         Ok(self.ok(&["inspect", "-f", "{{.State.Pid}}", name])?.trim().to_owned())
     }
 
-    /// Names of the processes that are the engine's own.
-    pub(crate) fn processes(&self) -> &'static [&'static str] {
-        match self.name {
+    /// Whether a process is the engine's own, and not a container's.
+    pub(crate) fn owns(&self, pid: u32) -> bool {
+        let names: &[&str] = match self.name {
             "docker" => &["dockerd", "containerd", "containerd-shim", "docker-proxy"],
             "podman" => &["conmon", "podman", "aardvark-dns", "netavark"],
-            _ => &["tug"],
-        }
+            _ => return tug_test::process::executes(pid, Path::new(&self.program)),
+        };
+        let exe = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+        let name = exe.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        names.iter().any(|known| name.starts_with(known))
     }
 }

@@ -8,9 +8,8 @@ pub(crate) fn of(engine: &Engine) -> io::Result<f64> {
     let mut sum = 0.0;
     for entry in std::fs::read_dir("/proc")?.flatten() {
         let dir = entry.path();
-        let Ok(exe) = std::fs::read_link(dir.join("exe")) else { continue };
-        let name = exe.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if !engine.processes().iter().any(|known| name.starts_with(known)) {
+        let pid = entry.file_name().to_string_lossy().parse::<u32>();
+        if !pid.is_ok_and(|pid| engine.owns(pid)) {
             continue;
         }
         // Gone meanwhile: costs nothing.
