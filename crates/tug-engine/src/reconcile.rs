@@ -5,6 +5,8 @@ use crate::engine::remove_tree;
 use crate::record::{NetworkMode, Record};
 use crate::start::outcome;
 use crate::{Engine, Error, lock, network, spec};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
 use tug_monitor::RunState;
 use tug_store::{ContainerRow, ContainerState};
 use tug_types::{ContainerId, Explain};
@@ -43,14 +45,31 @@ impl Engine {
         if changed { Ok(self.store.containers()?) } else { Ok(rows) }
     }
 
+    /// The lock of a container, waited for while another command changes it; not while it runs, for
+    /// then its monitor keeps the lock.
+    pub(crate) fn lock_unless_running(&self, id: &ContainerId) -> Result<Option<OwnedFd>, Error> {
+        let run_dir = self.run_dir(id);
+        let slice = Duration::from_millis(20);
+        for _ in 0..lock::PATIENCE.as_millis() / slice.as_millis() {
+            if let Some(lock) = lock::take(&run_dir, slice)? {
+                return Ok(Some(lock));
+            }
+            if tug_monitor::read_state(&run_dir).is_ok_and(|state| state.is_some()) {
+                return Ok(None);
+            }
+        }
+        Ok(None)
+    }
+
     /// The owner of a run saw its end: records it, and removes the container if it is to remove itself.
     ///
     /// # Errors
     /// When the store or the removal fails.
     pub fn finish(&self, id: &ContainerId) -> Result<(), Error> {
         let run_dir = self.run_dir(id);
-        let Some(_lock) = lock::take(&run_dir, lock::PATIENCE)? else {
-            return Err(Error::Busy { name: id.short().to_owned() });
+        let Some(_lock) = self.lock_unless_running(id)? else {
+            // Started again by somebody else, who answers for that run.
+            return Ok(());
         };
         let Some(row) = self.store.find_containers(id.as_str())?.pop() else {
             return remove_tree(&run_dir);
@@ -68,6 +87,10 @@ impl Engine {
     /// # Errors
     /// As `finish`.
     pub fn reap(&self, id: &ContainerId) -> Result<(), Error> {
+        if !self.container_dir(id).exists() {
+            // Removed meanwhile, perhaps with everything else: nothing is to be made anew.
+            return Ok(());
+        }
         self.finish(id)
     }
 

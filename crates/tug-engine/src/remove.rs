@@ -2,7 +2,7 @@
 
 use crate::engine::remove_tree;
 use crate::record::Record;
-use crate::{Engine, Error, lock};
+use crate::{Engine, Error};
 use std::time::Duration;
 use tug_store::{ContainerRow, ContainerState};
 use tug_types::ContainerId;
@@ -30,9 +30,16 @@ impl Engine {
             self.kill_and_wait(&row)?;
         }
         let run_dir = self.run_dir(&row.id);
-        let patience = if options.force { lock::PATIENCE * 2 } else { lock::PATIENCE };
-        let Some(_lock) = lock::take(&run_dir, patience)? else {
-            return Err(Error::Busy { name: row.name });
+        let Some(lock) = self.lock_unless_running(&row.id)? else {
+            // It was started while we looked.
+            return match (options.force, self.container(row.id.as_str())) {
+                (true, Ok(_)) => self.remove(row.id.as_str(), options).or_else(gone_is_fine),
+                (false, Ok(row)) if row.state == ContainerState::Running => {
+                    Err(Error::StillRunning { name: row.name })
+                }
+                (_, Err(Error::NoContainer { .. })) => Ok(()),
+                _ => Err(Error::Busy { name: row.name }),
+            };
         };
         // It may be gone: `--rm`, or another `rm`.
         match self.store.find_containers(row.id.as_str())?.pop() {
@@ -40,7 +47,7 @@ impl Engine {
             None => return remove_tree(&run_dir),
         }
         if row.state == ContainerState::Running {
-            drop(_lock);
+            drop(lock);
             self.reconcile(&row)?;
             return self.remove(row.id.as_str(), options).or_else(gone_is_fine);
         }

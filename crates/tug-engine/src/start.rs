@@ -8,7 +8,7 @@ use crate::create::{Created, Fresh};
 use crate::model::CreateRequest;
 use crate::record::{NetworkMode, Record};
 use crate::spec::{self, Places};
-use crate::{Engine, Error, lock, network};
+use crate::{Engine, Error, network};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use tug_monitor::{Client, ExitRecord, MonitorSpec, RunState};
@@ -49,7 +49,7 @@ impl Engine {
         if row.state == ContainerState::Running {
             return Ok(None);
         }
-        let Some(lock) = lock::take(&self.run_dir(&row.id), lock::PATIENCE)? else {
+        let Some(lock) = self.lock_unless_running(&row.id)? else {
             return match self.container(row.id.as_str())?.state {
                 ContainerState::Running => Ok(None),
                 _ => Err(Error::Busy { name: row.name }),

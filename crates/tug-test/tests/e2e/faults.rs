@@ -151,11 +151,11 @@ fn truth(s: &Sandbox, what: &str) {
 fn nothing_left(s: &Sandbox, what: &str) {
     until(&format!("no process: {what}"), || process::mentioning(&s.path("exec")).is_empty());
     until(&format!("no directory: {what}"), || s.container_dirs().is_empty());
-    // The kernel takes a namespace's links away some time after its last process.
+    // The kernel takes a namespace's links away some time after its last process. tug0 is the bridge; a
+    // container's end is named tug and its id.
     until(&format!("no link: {what}"), || {
         let links = process::run("ip", &["-brief", "link"]);
-        // The bridge has no peer; a container's end is named tug and its id.
-        !links.lines().iter().any(|line| line.starts_with("tug") && line.contains('@'))
+        !links.lines().into_iter().any(|line| line.starts_with("tug") && line.contains('@'))
     });
     let rules = process::run("nft", &["list", "ruleset"]);
     assert!(!rules.stdout.contains("172.17.0.2"), "{what}: {rules}");
