@@ -33,9 +33,10 @@ foreign_cgroups() { find /sys/fs/cgroup -mindepth 2 -maxdepth 3 -path '*/tug/*' 
 # A test that returned early because the machine lacks something has passed for the runner, not for us.
 summary() {
   local ran passed failed skipped
-  ran=$(grep -Eo 'Summary .*' "$1" | tail -n 1)
-  passed=$(grep -Eo '[0-9]+ passed' <<<"$ran" | head -n 1 | cut -d' ' -f1)
-  failed=$(grep -Eo '[0-9]+ (failed|timed out|exec failed)' <<<"$ran" | awk '{n += $1} END {print n + 0}')
+  # Without a summary nothing was run: it did not compile.
+  ran=$(sed 's/\x1b\[[0-9;]*m//g' "$1" | grep -Eo 'Summary .*' | tail -n 1) || return 0
+  passed=$(grep -Eo '[0-9]+ passed' <<<"$ran" | head -n 1 | cut -d' ' -f1) || passed=0
+  failed=$(grep -Eo '[0-9]+ (failed|timed out|exec failed)' <<<"$ran" | awk '{n += $1} END {print n + 0}') || failed=0
   skipped=$(sort -u "$2" | grep -c . || true)
   if [ "$skipped" -gt 0 ]; then
     loud "$skipped tests could not run here and did nothing:"
