@@ -7,7 +7,7 @@ use crate::start::outcome;
 use crate::{Engine, Error, lock, network, spec};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
-use tug_monitor::RunState;
+use tug_monitor::{ExitRecord, RunState};
 use tug_store::{ContainerRow, ContainerState};
 use tug_types::{ContainerId, Explain};
 
@@ -98,24 +98,30 @@ impl Engine {
     /// records the end, removes the container if it is to remove itself.
     fn settle(&self, row: &ContainerRow) -> Result<(), Error> {
         let record = Record::read(row)?;
+        let exit = self.take_down_remains(row)?;
+        if record.host.auto_remove {
+            return self.remove_locked(row, true);
+        }
+        self.store.mark_ended(&row.id, &outcome(&exit))?;
+        Ok(())
+    }
+
+    /// Removes what a killed monitor left, and answers how the run ended. The lock must be ours.
+    pub(crate) fn take_down_remains(&self, row: &ContainerRow) -> Result<ExitRecord, Error> {
+        let record = Record::read(row)?;
         let bridge = match record.network() {
             NetworkMode::Bridge => self.known_bridge()?,
             _ => None,
         };
         let endpoint = row.address.map(|address| network::endpoint(&row.id, address));
-        let exit = tug_monitor::reconcile(&tug_monitor::Remains {
+        tug_monitor::reconcile(&tug_monitor::Remains {
             id: &row.id,
             cgroup_parent: &spec::cgroup_parent(&record),
             run_dir: &self.run_dir(&row.id),
             container_dir: &self.container_dir(&row.id),
             network: bridge.as_ref().zip(endpoint.as_ref()),
         })
-        .map_err(|error| Error::from_explain(&error))?;
-        if record.host.auto_remove {
-            return self.remove_locked(row, true);
-        }
-        self.store.mark_ended(&row.id, &outcome(&exit))?;
-        Ok(())
+        .map_err(|error| Error::from_explain(&error))
     }
 
     /// What runs, when the row says so and its monitor lives.

@@ -212,6 +212,13 @@ impl Engine {
 
     /// A start that failed leaves the container as it was, with code and reason in its row.
     fn record_failed_start(&self, id: &ContainerId, error: &Error) -> Result<(), Error> {
+        // A monitor that failed has undone what it did; one that was killed has not.
+        if let Ok(Some(_lock)) = self.lock_unless_running(id)
+            && let Some(row) = self.store.find_containers(id.as_str())?.pop()
+        {
+            // The failure of the start is what the user must read.
+            let _ = self.take_down_remains(&row);
+        }
         let exit_code = match error.kind() {
             Kind::CommandNotFound => 127,
             Kind::NotExecutable => 126,

@@ -146,7 +146,7 @@ mod tests {
         assert!(terminal.is_cooked());
         terminal.send("stty raw; echo done\r");
         terminal.expect("done\r\n");
-        assert!(!terminal.is_cooked());
+        crate::wait::until("the terminal to be raw", || !terminal.is_cooked());
         terminal.send("exit 7\n");
         assert_eq!(terminal.wait(), 7);
     }
