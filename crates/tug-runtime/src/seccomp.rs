@@ -13,7 +13,7 @@
 //!   alternatives.
 //! - Calls through an architecture the profile does not list kill the thread.
 //!
-//! Nothing here is cached or compiled ahead: Docker's default takes some 30 microseconds, its 713
+//! Nothing here is cached or compiled ahead: Docker's default takes some 30 microseconds, its 450
 //! instructions included (see the test `the_default_is_compiled_in_no_time`).
 
 mod abi;

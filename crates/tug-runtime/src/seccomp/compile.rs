@@ -42,11 +42,16 @@ pub(super) fn program(policy: &Policy) -> Result<Vec<Instruction>, SeccompError>
             continue;
         }
         let x32 = policy.tables.iter().find(|other| other.abi == Abi::X32);
-        let mut section = vec![statement(LOAD, NUMBER)];
-        tree(&leaves(policy, table, x32), &mut section);
+        let mut section = Section::default();
+        let root = section.tree(&leaves(policy, table, x32));
+        // A tree of a single leaf that was there already would not be next.
+        if section.distance(root) > 0 {
+            section.push(statement(JUMP, section.distance(root) as u32));
+        }
+        section.push(statement(LOAD, NUMBER));
         program.push(jump(IF_EQUAL, table.abi.audit(), 1, 0));
-        program.push(statement(JUMP, length(&section)));
-        program.extend(section);
+        program.push(statement(JUMP, length(&section.backwards)));
+        program.extend(section.backwards.into_iter().rev());
     }
     program.push(statement(RETURN, Action::KILL_THREAD.0));
     if program.len() > MAX_INSTRUCTIONS {
@@ -118,26 +123,70 @@ impl<'a> Leaves<'a> {
     }
 }
 
-/// A tree that ends in these leaves, for a number already loaded.
-fn tree(leaves: &[Leaf<'_>], program: &mut Vec<Instruction>) {
-    let (below, above) = match leaves {
-        [] => return,
-        [leaf] => return leaf_code(&leaf.outcome, program),
-        _ => leaves.split_at(leaves.len() / 2),
-    };
-    let at = program.len();
-    // How far it is to the upper half is known once the lower one is there; it is seldom far.
-    program.push(jump(IF_AT_LEAST, above[0].from, 0, 0));
-    tree(below, program);
-    let distance = length(&program[at + 1..]);
-    match u8::try_from(distance) {
-        Ok(near) => program[at].jt = near,
-        Err(_) => {
-            program[at].jf = 1;
-            program.insert(at + 1, statement(JUMP, distance));
+/// A section in the making, from its end to its beginning: BPF jumps forward only, so what is jumped to
+/// has to be known first. Positions count from the end.
+#[derive(Default)]
+struct Section {
+    backwards: Vec<Instruction>,
+    /// Returns that may be jumped to instead of made again, by action.
+    returns: Vec<(Action, usize)>,
+}
+
+impl Section {
+    /// A tree that ends in these leaves, for a number already loaded. Says where it begins.
+    fn tree(&mut self, leaves: &[Leaf<'_>]) -> usize {
+        let (below, above) = match leaves {
+            [] => return self.leaf(&Outcome::Return(Action::KILL_THREAD)),
+            [leaf] => return self.leaf(&leaf.outcome),
+            _ => leaves.split_at(leaves.len() / 2),
+        };
+        let upper = self.tree(above);
+        let lower = self.tree(below);
+        let upper = self.within_reach(upper, 1);
+        let lower = self.within_reach(lower, 0);
+        let (jt, jf) = (self.distance(upper) as u8, self.distance(lower) as u8);
+        self.push(jump(IF_AT_LEAST, above[0].from, jt, jf))
+    }
+
+    fn leaf(&mut self, outcome: &Outcome<'_>) -> usize {
+        /// Returns farther away than this are made again: a comparison reaches 255 instructions, and
+        /// those between it and its leaf are only few.
+        const NEAR: usize = 200;
+        if let Outcome::Return(action) = outcome {
+            let known = self.returns.iter().find(|(known, _)| known == action);
+            match known {
+                Some((_, at)) if self.distance(*at) < NEAR => return *at,
+                _ => {}
+            }
+            let at = self.push(statement(RETURN, action.0));
+            self.returns.retain(|(known, _)| known != action);
+            self.returns.push((*action, at));
+            return at;
+        }
+        let mut code = Vec::new();
+        leaf_code(outcome, &mut code);
+        self.backwards.extend(code.into_iter().rev());
+        self.backwards.len() - 1
+    }
+
+    /// Where to jump to for `target`: itself, or where it is too far for a comparison that has `more`
+    /// instructions still to come behind it, a jump to it.
+    fn within_reach(&mut self, target: usize, more: usize) -> usize {
+        match self.distance(target) + more > usize::from(u8::MAX) {
+            true => self.push(statement(JUMP, self.distance(target) as u32)),
+            false => target,
         }
     }
-    tree(above, program);
+
+    /// How many instructions the next one made would have to skip.
+    fn distance(&self, target: usize) -> usize {
+        self.backwards.len() - target - 1
+    }
+
+    fn push(&mut self, instruction: Instruction) -> usize {
+        self.backwards.push(instruction);
+        self.backwards.len() - 1
+    }
 }
 
 fn leaf_code(outcome: &Outcome<'_>, program: &mut Vec<Instruction>) {
