@@ -66,7 +66,7 @@ impl Engine {
         let from = self.mounts_of_others(&record.host)?;
         let wishes = mounts::wishes(&record.config, &record.host, &from)?;
 
-        let lock = lock::try_take(&self.run_dir(&id))?
+        let lock = lock::take(&self.run_dir(&id), lock::PATIENCE)?
             .ok_or_else(|| Error::Busy { name: id.short().to_owned() })?;
         match self.record_and_fill(request, &image, record, &id, wishes) {
             Ok((name, record)) => {

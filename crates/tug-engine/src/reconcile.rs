@@ -42,7 +42,25 @@ impl Engine {
         for row in &rows {
             changed |= self.reconcile(row)?;
         }
+        self.sweep_run_dirs(&rows)?;
         if changed { Ok(self.store.containers()?) } else { Ok(rows) }
+    }
+
+    /// Removes run directories whose command was killed before it made a row.
+    fn sweep_run_dirs(&self, rows: &[ContainerRow]) -> Result<(), Error> {
+        let Ok(entries) = std::fs::read_dir(self.settings.exec_root.join("containers")) else {
+            return Ok(());
+        };
+        for entry in entries.flatten() {
+            let id = entry.file_name().to_str().and_then(|name| ContainerId::parse(name).ok());
+            let Some(id) = id.filter(|id| rows.iter().all(|row| row.id != *id)) else { continue };
+            let run_dir = self.run_dir(&id);
+            let Ok(_lock) = tug_monitor::take_lock(&run_dir) else { continue };
+            if self.store.find_containers(id.as_str())?.is_empty() {
+                remove_tree(&run_dir)?;
+            }
+        }
+        Ok(())
     }
 
     /// The lock of a container, waited for while another command changes it; not while it runs, for
