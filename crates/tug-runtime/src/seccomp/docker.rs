@@ -184,6 +184,16 @@ pub(super) fn policy(machine: Machine, capabilities: &[String]) -> Policy {
     policy
 }
 
+/// Whether the profile reads for these capabilities as it does for Docker's fourteen, of which chroot(2)'s
+/// alone makes a difference.
+pub(super) fn is_ordinary(capabilities: &[String]) -> bool {
+    let has = |name: &str| capabilities.iter().any(|capability| capability == name);
+    ROWS.iter().all(|row| match row.when {
+        When::Always | When::On(_) => true,
+        When::With(name) | When::Without(name) => has(name) == (name == "CAP_SYS_CHROOT"),
+    })
+}
+
 /// What happens without a rule: the answer programs expect when they lack a right.
 pub(super) const DEFAULT: Action = Action::errno(EPERM);
 

@@ -192,8 +192,25 @@ fn the_tree_is_a_tree() {
 }
 
 #[test]
-fn the_default_is_compiled_in_no_time() {
-    let capabilities = fourteen();
+fn dockers_fourteen_have_their_program_ready() {
+    let ready = super::super::program(&crate::Seccomp::Default, &fourteen()).unwrap().unwrap();
+    assert!(matches!(ready, std::borrow::Cow::Borrowed(_)));
+    assert!(*ready == default_program(Machine::this(), &fourteen()));
+    for name in ["SYS_ADMIN", "SYS_TIME", "BPF"] {
+        let mut more = fourteen();
+        more.extend(capabilities(&[name]));
+        let made = super::super::program(&crate::Seccomp::Default, &more).unwrap().unwrap();
+        assert!(*made == default_program(Machine::this(), &more), "{name}");
+        assert!(made != ready, "{name}");
+    }
+    let none = super::super::program(&crate::Seccomp::Default, &[]).unwrap().unwrap();
+    assert!(none != ready, "chroot is not for those without its capability");
+}
+
+#[test]
+fn what_is_not_ready_is_compiled_in_no_time() {
+    let mut capabilities = fourteen();
+    capabilities.push("CAP_SYS_TIME".to_owned());
     let once = || {
         let start = std::time::Instant::now();
         super::super::program(&crate::Seccomp::Default, &capabilities).unwrap().unwrap();
