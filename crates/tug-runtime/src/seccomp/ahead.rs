@@ -67,7 +67,10 @@ mod tests {
             for line in program.chunks(4) {
                 let numbers: Vec<String> = line
                     .iter()
-                    .map(|i| format!("0x{:04x}_{:02x}_{:02x}_{:08x}", i.code, i.jt, i.jf, i.k))
+                    .map(|i| {
+                        let (high, low) = (i.k >> 16, i.k & 0xffff);
+                        format!("0x{:04x}_{:02x}{:02x}_{high:04x}_{low:04x}", i.code, i.jt, i.jf)
+                    })
                     .collect();
                 text += &format!("    {},\n", numbers.join(", "));
             }
