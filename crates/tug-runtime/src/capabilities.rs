@@ -63,18 +63,27 @@ impl Set {
         Self(names.iter().map(bit).fold(0, |all, bit| all | bit))
     }
 
+    /// What an init needs: to signal a command of another user.
+    pub(crate) fn to_signal() -> Self {
+        Self(1 << 5)
+    }
+
     /// No capability.
     pub(crate) fn none() -> Self {
         Self(0)
     }
 
-    /// Narrows the bounding set to what is in both this set and the host's. Those that the host lacks
-    /// are returned by name.
+    /// Narrows the bounding set to this one. Executing a program as root gives all that is left in it, so
+    /// nothing may be left that was not asked for, whatever this process itself has; nor a capability
+    /// newer than [`NAMES`]. Those asked for that the host lacks are returned by name.
     pub(crate) fn bound(self, host: u64) -> Result<Vec<&'static str>, Error> {
-        for (number, _) in NAMES.iter().enumerate().filter(|(n, _)| host >> n & 1 == 1) {
+        for number in (0..u64::BITS).filter(|number| self.0 >> number & 1 == 0) {
             let bit = CapabilitySet::from_bits_retain(1 << number);
-            if self.0 >> number & 1 == 0 {
-                rustix::thread::remove_capability_from_bounding_set(bit).map_err(failed)?;
+            match rustix::thread::remove_capability_from_bounding_set(bit) {
+                Ok(()) => {}
+                // Past the last one this kernel knows.
+                Err(rustix::io::Errno::INVAL) => break,
+                Err(error) => return Err(failed(error)),
             }
         }
         let lacking = |n: &usize| self.0 >> n & 1 == 1 && host >> n & 1 == 0;

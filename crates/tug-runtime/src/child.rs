@@ -51,9 +51,9 @@ fn become_container(
     }
     let mapped = spec.namespaces.user.is_some();
     let composed = if mapped { wait_for_set_up(&start.line)? } else { None };
-    mounts::separate(spec)?;
-    let root = mounts::root(spec, composed)?;
     let sources = mounts::sources(spec)?;
+    mounts::separate()?;
+    let root = mounts::root(spec, composed)?;
     if mapped {
         // Only now: user 0 of the namespace may not enter tug's directories on the host, and what is
         // made from here on must belong to it.
@@ -82,12 +82,13 @@ fn become_container(
         Stdio::Pipes { .. } => None,
     };
     host_name(spec)?;
-    sysctl::apply(spec, &root)?;
+    let settings = sysctl::prepare(spec, &root)?;
     mounts::restrict(spec, &root)?;
     process::streams(stdio, slave)?;
     make_working_directory(start, &root)?;
     mounts::enter(spec, &root)?;
     wait_for(&start.line, |message| matches!(message, Message::Go))?;
+    sysctl::apply(spec, settings)?;
     process::execute(start, &root)
 }
 

@@ -5,7 +5,7 @@ use crate::cgroup::Rule;
 use crate::root::Root;
 use crate::spec::{ContainerSpec, Device};
 use crate::{Error, mounts};
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -36,6 +36,7 @@ struct Node {
     kind: FileType,
     device: u64,
     mode: u32,
+    owner: (u32, u32),
 }
 
 /// Fills the fresh /dev.
@@ -134,6 +135,7 @@ fn node(host: &Path, path: ContainerPath) -> Option<Node> {
         kind,
         device: metadata.rdev(),
         mode: metadata.mode() & 0o777,
+        owner: (metadata.uid(), metadata.gid()),
     })
 }
 
@@ -182,7 +184,13 @@ fn make(root: &Root, node: &Node) -> Result<(), Error> {
     match rustix::fs::mknodat(&directory, name, node.kind, mode, node.device) {
         Err(Errno::PERM) => bind(root, &node.host, &node.path),
         Err(Errno::EXIST) => Ok(()),
-        other => other.map_err(failed),
+        Ok(()) => {
+            // A group such as the host's `disk` keeps its access.
+            let (uid, gid) = (Uid::from_raw(node.owner.0), Gid::from_raw(node.owner.1));
+            let flags = AtFlags::SYMLINK_NOFOLLOW;
+            rustix::fs::chownat(&directory, name, Some(uid), Some(gid), flags).map_err(failed)
+        }
+        Err(error) => Err(failed(error)),
     }
 }
 

@@ -31,6 +31,10 @@ pub enum Error {
     Create { path: String, source: io::Error },
     #[error("{path} of the image is not a directory that can be mounted on")]
     NotADirectory { path: String },
+    #[error("{path} of the image is a directory: a file cannot be mounted on it")]
+    IsADirectory { path: String },
+    #[error("{path} is inside /proc: nothing can be mounted there")]
+    InsideProc { path: String },
     #[error("open {path}")]
     Open { path: String, source: io::Error },
     #[error("make device {path} in the container")]
@@ -85,7 +89,8 @@ impl Explain for Error {
                 Kind::Invalid
             }
             Self::HostSysctl { .. } | Self::NoUser { .. } | Self::NoGroup { .. } => Kind::Invalid,
-            Self::NotADirectory { .. } | Self::Nul { .. } => Kind::Invalid,
+            Self::NotADirectory { .. } | Self::IsADirectory { .. } => Kind::Invalid,
+            Self::InsideProc { .. } | Self::Nul { .. } => Kind::Invalid,
             Self::Gone => Kind::NotFound,
             _ => Kind::Internal,
         }
@@ -106,6 +111,10 @@ impl Explain for Error {
             Self::WorkingDirectory { .. } => {
                 Some("give a directory that exists in the container with -w".to_owned())
             }
+            Self::NotADirectory { .. } | Self::IsADirectory { .. } => Some(
+                "a directory goes on a directory, a file on a file: check what is on the host"
+                    .to_owned(),
+            ),
             Self::HostSysctl { .. } => Some("set it on the host with sysctl(8)".to_owned()),
             _ => None,
         }

@@ -2,7 +2,7 @@
 //! container's cgroup and namespaces and executes; no other process is involved.
 
 use crate::root::Root;
-use crate::spawn::{Running, end, open_process, until_executing};
+use crate::spawn::{Running, clone_among, end, open_process, until_executing};
 use crate::spec::{Process, Seccomp};
 use crate::sync::Line;
 use crate::{Error, Stdio, cgroup, process, seccomp};
@@ -41,23 +41,15 @@ pub fn exec(spec: &ExecSpec, stdio: Stdio) -> Result<Running, Error> {
     let filter = seccomp::program(&spec.seccomp, &spec.process.capabilities)?;
     let (line, childs_line) = Line::pair()?;
     let into = cgroup::into(&spec.id, &spec.cgroup_parent)?;
-    let own = crate::spawn::namespace(std::process::id().cast_signed(), "pid")?;
-    // Only children are in another pid namespace than before; undone right after the one.
-    sys::enter(target.as_fd(), flags::NEWPID).map_err(|_| Error::Gone)?;
-    let cloned = sys::clone(0, into.as_ref().map(AsFd::as_fd));
-    if let Ok(Cloned::Child) = cloned {
+    let enter = || sys::enter(target.as_fd(), flags::NEWPID);
+    let cloned = clone_among(Some(enter), 0, into.as_ref().map(AsFd::as_fd))?;
+    let Cloned::Parent { pid, pidfd } = cloned else {
         drop(line);
         run(spec, stdio, childs_line, filter, target)
-    }
-    let back = sys::enter_file(own.as_fd());
-    let Cloned::Parent { pid, pidfd } = cloned.map_err(|source| Error::Clone { source })? else {
-        return Err(Error::Vanished);
     };
     drop((childs_line, stdio));
     let mut warnings = Vec::new();
-    let started = back
-        .map_err(|source| Error::System { what: "return to the host's pid namespace", source })
-        .and_then(|()| until_executing(&line, &mut warnings, Ok(())));
+    let started = until_executing(&line, &mut warnings, Ok(()));
     match started {
         Ok(terminal) => Ok(Running { pid, pidfd, terminal, warnings }),
         Err(error) => {

@@ -2,6 +2,7 @@
 //! many causes, and the image itself is at hand to tell them apart.
 
 use crate::Error;
+use rustix::fs::{Mode, OFlags};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -33,6 +34,27 @@ pub(crate) fn find(args: &[String], environment: &[String]) -> Result<String, Er
             format!("exec: {name:?}: executable file not found in $PATH"),
             Some("check the command's name, or give its full path inside the image".to_owned()),
         )),
+    }
+}
+
+/// Refuses to execute tug's own file, which a link of /proc shows inside: a program of the container must
+/// not become a way to the host's file. (That it cannot be written through the link is the doing of
+/// `tug_sys::sealed`; this says so in words.)
+pub(crate) fn refuse_own(program: &str) -> Result<(), Error> {
+    let identity = |path: &str| std::fs::metadata(path).ok().map(|m| (m.dev(), m.ino()));
+    let Some(own) = identity("/proc/self/exe") else { return Ok(()) };
+    let interpreter = || {
+        let head = head(program);
+        shebang(&head).and_then(|line| line.split([' ', '\t']).next()).map(str::to_owned)
+    };
+    let is_own = identity(program) == Some(own)
+        || interpreter().is_some_and(|interpreter| identity(&interpreter) == Some(own));
+    match is_own {
+        true => Err(not_executable(
+            format!("exec: {program:?}: it leads to tug's own file through /proc/self/exe"),
+            Some("give the path of a program of the image".to_owned()),
+        )),
+        false => Ok(()),
     }
 }
 
@@ -152,7 +174,12 @@ fn bad_format(program: &str) -> Error {
 
 fn head(program: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
-    if let Ok(file) = std::fs::File::open(program) {
+    // A named pipe would keep whoever opens it waiting.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(program, flags, Mode::empty()).map(std::fs::File::from);
+    if let Ok(file) = file
+        && file.metadata().is_ok_and(|metadata| metadata.is_file())
+    {
         // What cannot be read explains nothing, which the callers cope with.
         let _ = file.take(4096).read_to_end(&mut bytes);
     }

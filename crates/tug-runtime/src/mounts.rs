@@ -14,21 +14,17 @@ use rustix::mount::{
     OpenTreeFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
     move_mount, open_tree,
 };
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use tug_sys::mount as attributes;
 use tug_types::ContainerPath;
 
-/// Takes the new mount namespace out of the host's propagation.
-pub(crate) fn separate(spec: &ContainerSpec) -> Result<(), Error> {
-    let follows =
-        |mount: &Mount| matches!(mount.propagation, Some(Propagation::Slave | Propagation::Rslave));
-    let kind = match spec.mounts.iter().any(follows) {
-        // Mounts of the host still arrive; nothing goes back.
-        true => MountPropagationFlags::DOWNSTREAM,
-        false => MountPropagationFlags::PRIVATE,
-    };
-    rustix::mount::mount_change("/", kind | MountPropagationFlags::REC)
+/// Takes the new mount namespace out of the host's propagation. Binds that are to follow the host, or to
+/// be followed by it, are copied before ([`sources`]): the copies stay in the host's groups.
+pub(crate) fn separate() -> Result<(), Error> {
+    let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", flags)
         .map_err(Error::system("separate the container's mounts from the host's"))
 }
 
@@ -47,12 +43,8 @@ pub(crate) fn root(spec: &ContainerSpec, composed: Option<OwnedFd>) -> Result<Ro
     let failed = |what| {
         move |errno: Errno| Error::Mount { what, destination: "/".to_owned(), source: errno.into() }
     };
-    let target = match open_directory(at) {
-        Err(Errno::NOENT) => rustix::fs::mkdir(at, Mode::from_raw_mode(0o700))
-            .and_then(|()| open_directory(at))
-            .map_err(failed("the root filesystem".to_owned()))?,
-        other => other.map_err(failed("the root filesystem".to_owned()))?,
-    };
+    let target = make_mount_point(at).and_then(|()| open_directory(at));
+    let target = target.map_err(failed("the root filesystem".to_owned()))?;
     place(tree.as_fd(), target.as_fd()).map_err(failed("the root filesystem".to_owned()))?;
     Ok(Root::new(open_directory(at).map_err(failed("the root filesystem".to_owned()))?))
 }
@@ -68,7 +60,7 @@ pub(crate) fn overlay(
     rootfs: &Rootfs,
     ids: Option<(BorrowedFd<'_>, u32)>,
 ) -> Result<OwnedFd, Error> {
-    let Rootfs::Overlay { lowers, upper, work, volatile, .. } = rootfs else {
+    let Rootfs::Overlay { lowers, upper, work, volatile, mount_point } = rootfs else {
         return Err(Error::Vanished);
     };
     let failed = |errno: Errno| Error::Mount {
@@ -78,38 +70,96 @@ pub(crate) fn overlay(
     };
     // Mapped trees must live until the overlay has taken hold of them.
     let mut mapped = Vec::new();
-    let mut seen = |path: &Path| -> Result<std::path::PathBuf, Error> {
+    let mut seen = |path: &Path| -> Result<PathBuf, Error> {
         let Some((ids, _)) = ids else { return Ok(path.to_owned()) };
         let tree = clone_tree(path, false)?;
         map_ids(&tree, ids, "the image's layers", "/")?;
-        let name = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&tree));
+        let name = format!("/proc/self/fd/{}", tree.as_raw_fd());
         mapped.push(tree);
         Ok(name.into())
     };
-    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed)?;
-    let context = context.as_fd();
-    fsconfig_set_string(context, "source", "overlay").map_err(failed)?;
-    let trees = lowers.iter().map(|lower| seen(lower)).collect::<Result<Vec<_>, _>>()?;
-    let one_by_one =
-        trees.iter().try_for_each(|tree| fsconfig_set_string(context, "lowerdir+", tree.as_path()));
-    if one_by_one.is_err() {
-        // Before Linux 6.8 they come in one text, colons escaped.
-        let texts: Vec<String> =
-            trees.iter().map(|tree| tree.display().to_string().replace(':', "\\:")).collect();
-        fsconfig_set_string(context, "lowerdir", texts.join(":")).map_err(failed)?;
-    }
+    let lowers = lowers.iter().map(|lower| seen(lower)).collect::<Result<Vec<_>, _>>()?;
     if let Some((_, owner)) = ids {
         // What is written is stored with the outside ids; only the image is seen through the maps.
         rustix::fs::chown(upper, Some(Uid::from_raw(owner)), Some(Gid::from_raw(owner)))
             .map_err(failed)?;
     }
-    fsconfig_set_string(context, "upperdir", upper.as_path()).map_err(failed)?;
-    fsconfig_set_string(context, "workdir", work.as_path()).map_err(failed)?;
-    if *volatile {
-        fsconfig_set_flag(context, "volatile").map_err(failed)?;
+    let layers = Layers { lowers: &lowers, upper, work, volatile: *volatile };
+    match layers.compose() {
+        // Linux before 6.8 takes them only in one text, and that only through mount(2).
+        Err(Errno::INVAL) if ids.is_none() => layers.compose_by_text(mount_point).map_err(failed),
+        composed => composed.map_err(failed),
     }
-    fsconfig_create(context).map_err(failed)?;
-    fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).map_err(failed)
+}
+
+/// The parts of an overlay, as this process sees them.
+struct Layers<'a> {
+    lowers: &'a [PathBuf],
+    upper: &'a Path,
+    work: &'a Path,
+    volatile: bool,
+}
+
+/// Whoever makes an image layer of the upper directory must find whole files and directories there, not
+/// references to the layers below, whatever the kernel was built to prefer.
+const WHOLE: [(&str, &str); 3] = [("redirect_dir", "off"), ("metacopy", "off"), ("index", "off")];
+
+impl Layers<'_> {
+    fn compose(&self) -> Result<OwnedFd, Errno> {
+        let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        let context = context.as_fd();
+        fsconfig_set_string(context, "source", "overlay")?;
+        for lower in self.lowers {
+            fsconfig_set_string(context, "lowerdir+", lower.as_path())?;
+        }
+        fsconfig_set_string(context, "upperdir", self.upper)?;
+        fsconfig_set_string(context, "workdir", self.work)?;
+        for (name, value) in WHOLE {
+            fsconfig_set_string(context, name, value)?;
+        }
+        if self.volatile {
+            fsconfig_set_flag(context, "volatile")?;
+        }
+        fsconfig_create(context)?;
+        fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
+    }
+
+    /// Through mount(2), whose text has room for a page: layers are named by short numbers. The mount is
+    /// picked up again from where it was made, in a mount namespace of our own.
+    fn compose_by_text(&self, at: &Path) -> Result<OwnedFd, Errno> {
+        let mut held = Vec::with_capacity(self.lowers.len() + 2);
+        let mut short = |path: &Path| -> Result<String, Errno> {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let fd = rustix::fs::open(path, flags, Mode::empty())?;
+            let name = format!("/proc/self/fd/{}", fd.as_raw_fd());
+            held.push(fd);
+            Ok(name)
+        };
+        let lowers = self.lowers.iter().map(|lower| short(lower)).collect::<Result<Vec<_>, _>>()?;
+        let (upper, work) = (short(self.upper)?, short(self.work)?);
+        let mut text = format!("lowerdir={},upperdir={upper},workdir={work}", lowers.join(":"));
+        for (name, value) in WHOLE {
+            text.push_str(&format!(",{name}={value}"));
+        }
+        if self.volatile {
+            text.push_str(",volatile");
+        }
+        let text = CString::new(text).map_err(|_| Errno::INVAL)?;
+        make_mount_point(at)?;
+        let none = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("overlay", at, "overlay", none, text.as_c_str())?;
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let tree = open_tree(CWD, at, flags);
+        rustix::mount::unmount(at, rustix::mount::UnmountFlags::DETACH)?;
+        tree
+    }
+}
+
+fn make_mount_point(at: &Path) -> Result<(), Errno> {
+    match rustix::fs::mkdir(at, Mode::from_raw_mode(0o700)) {
+        Err(error) if error != Errno::EXIST => Err(error),
+        _ => Ok(()),
+    }
 }
 
 fn map_ids(
@@ -118,7 +168,6 @@ fn map_ids(
     what: &str,
     destination: &str,
 ) -> Result<(), Error> {
-    use std::os::fd::AsRawFd;
     let wanted = attributes::Attributes {
         set: attributes::IDMAP,
         user_namespace: u64::from(ids.as_raw_fd().cast_unsigned()),
@@ -212,7 +261,8 @@ fn mount_at(
 
 fn device_directory(spec: &ContainerSpec, root: &Root) -> Result<(), Error> {
     let dev = [("mode", "755"), ("size", "65536k")];
-    mount_at(root, "/dev", || filesystem("tmpfs", &dev, NOT_SUID | NO_EXEC), "tmpfs")?;
+    let flags = NOT_SUID | MountAttrFlags::MOUNT_ATTR_STRICTATIME;
+    mount_at(root, "/dev", || filesystem("tmpfs", &dev, flags), "tmpfs")?;
     devices::nodes(spec, root)?;
     let pts = [("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
     mount_at(
@@ -324,20 +374,23 @@ pub(crate) fn user(root: &Root, mount: &Mount, source: Option<OwnedFd>) -> Resul
     let (tree, target) = match (&mount.source, source) {
         (MountSource::Bind { path }, source) => {
             let tree = source.map_or_else(|| clone_tree(path, true), Ok)?;
-            let is_directory = rustix::fs::fstat(&tree)
-                .map(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir())
-                .map_err(failed)?;
-            let target = match is_directory {
+            let target = match is_directory(&tree).map_err(failed)? {
                 true => root.directory(&mount.destination)?,
                 false => root.file(&mount.destination)?,
             };
             (tree, target)
         }
         (MountSource::Tmpfs { options }, _) => {
-            let tree = tmpfs::make(options, &mount.destination)?;
+            let flags = OFlags::PATH | OFlags::DIRECTORY;
+            let covered = root.open(mount.destination.as_str(), flags).ok();
+            let mode = covered.and_then(|fd| rustix::fs::fstat(fd).ok()).map(|stat| stat.st_mode);
+            let tree = tmpfs::make(options, mode, &mount.destination)?;
             (tree, root.directory(&mount.destination)?)
         }
     };
+    if !may_cover(&mount.destination, &target).map_err(failed)? {
+        return Err(Error::InsideProc { path: mount.destination.to_string() });
+    }
     place(tree.as_fd(), target.as_fd()).map_err(failed)?;
     let changed = settle(&tree, mount);
     changed.map_err(|source| Error::Mount {
@@ -345,6 +398,30 @@ pub(crate) fn user(root: &Root, mount: &Mount, source: Option<OwnedFd>) -> Resul
         destination: mount.destination.to_string(),
         source,
     })
+}
+
+fn is_directory(fd: &OwnedFd) -> Result<bool, Errno> {
+    rustix::fs::fstat(fd).map(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir())
+}
+
+/// What tug itself writes and covers below /proc must be the kernel's, whatever links the image has. Only
+/// what shows limits as if they were the machine's (lxcfs) may be replaced, as Docker allows.
+fn may_cover(destination: &ContainerPath, target: &OwnedFd) -> Result<bool, Errno> {
+    const SHOWN: [&str; 10] = [
+        "cpuinfo",
+        "diskstats",
+        "loadavg",
+        "meminfo",
+        "slabinfo",
+        "stat",
+        "swaps",
+        "uptime",
+        "sys/crypto/fips_enabled",
+        "sys/kernel/ns_last_pid",
+    ];
+    let below = destination.as_str().strip_prefix("/proc/").unwrap_or_default();
+    Ok(SHOWN.contains(&below)
+        || rustix::fs::fstatfs(target)?.f_type != rustix::fs::PROC_SUPER_MAGIC)
 }
 
 fn settle(tree: &OwnedFd, mount: &Mount) -> std::io::Result<()> {
@@ -379,8 +456,7 @@ pub(crate) fn restrict(spec: &ContainerSpec, root: &Root) -> Result<(), Error> {
     let mut empty: Option<OwnedFd> = None;
     for path in &spec.masked_paths {
         let Some(target) = existing(root, path).map_err(failed(path))? else { continue };
-        let stat = rustix::fs::fstat(&target).map_err(failed(path))?;
-        let directory = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir();
+        let directory = is_directory(&target).map_err(failed(path))?;
         let cover = match (&empty, directory) {
             (_, false) => clone_inside(root, "/dev/null"),
             (Some(placed), true) => clone_fd(placed),

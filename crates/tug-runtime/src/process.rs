@@ -86,9 +86,12 @@ fn place(
 /// From a finished root to the command. Returns only on failure.
 pub(crate) fn execute(start: &Start<'_>, root: &Root) -> Result<std::convert::Infallible, Error> {
     let process = start.process;
-    sys::close_on_exec_from(3)
-        .map_err(|source| Error::System { what: "close descriptors at exec", source })?;
-    limits(start)?;
+    // Whatever of the host's is open would be reached by a working directory or a program below
+    // /proc/self/fd (CVE-2024-21626).
+    sys::close_except(&[start.line.fd(), root.fd()])
+        .map_err(|source| Error::System { what: "close the host's descriptors", source })?;
+    // A kernel without keys, or a user with too many of them, has none to hide.
+    let _ = sys::new_session_keyring();
     let passwd = root.read("/etc/passwd").unwrap_or_default();
     let group = root.read("/etc/group").unwrap_or_default();
     let user = users::resolve(&process.user, &process.additional_groups, &passwd, &group)?;
@@ -102,18 +105,27 @@ pub(crate) fn execute(start: &Start<'_>, root: &Root) -> Result<std::convert::In
     if start.init {
         crate::init::split();
     }
+    limits(start)?;
     lock_down(start, &user)?;
-    // The working directory may be one that only the user may enter, or may not.
-    rustix::process::chdir(process.cwd.as_str()).map_err(|errno| Error::WorkingDirectory {
-        path: process.cwd.to_string(),
-        source: errno.into(),
-    })?;
+    enter_working_directory(&process.cwd)?;
     let program = explain::find(&process.args, &environment)?;
+    explain::refuse_own(&program)?;
     let path = CString::new(program.as_str()).map_err(|_| Error::Nul { text: program.clone() })?;
     sys::reset_signals();
     start.line.send(&Message::Executing)?;
     let error = image.execute(&path);
     Err(explain::failed(&program, &error))
+}
+
+/// As the user, whose permissions count. The kernel says where one ends up that is not below the root.
+fn enter_working_directory(cwd: &ContainerPath) -> Result<(), Error> {
+    let failed = |source: std::io::Error| Error::WorkingDirectory { path: cwd.to_string(), source };
+    rustix::process::chdir(cwd.as_str()).map_err(|errno| failed(errno.into()))?;
+    let inside = rustix::process::getcwd(Vec::new()).map_err(|errno| failed(errno.into()))?;
+    match inside.to_bytes().first() {
+        Some(b'/') => Ok(()),
+        _ => Err(failed(std::io::Error::other("it is outside of the container"))),
+    }
 }
 
 fn limits(start: &Start<'_>) -> Result<(), Error> {

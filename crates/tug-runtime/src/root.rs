@@ -3,7 +3,7 @@
 //! `RESOLVE_IN_ROOT`).
 
 use crate::Error;
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use tug_types::ContainerPath;
@@ -83,7 +83,12 @@ impl Root {
     /// A handle on a file, made empty with its parents when missing.
     pub(crate) fn file(&self, path: &ContainerPath) -> Result<OwnedFd, Error> {
         match self.open(path.as_str(), OFlags::PATH) {
-            Ok(fd) => return Ok(fd),
+            Ok(fd) => match rustix::fs::fstat(&fd).map(|s| FileType::from_raw_mode(s.st_mode)) {
+                Ok(FileType::Directory) => {
+                    return Err(Error::IsADirectory { path: path.to_string() });
+                }
+                _ => return Ok(fd),
+            },
             Err(Errno::NOENT) => {}
             Err(error) => return Err(Error::Open { path: path.to_string(), source: error.into() }),
         }

@@ -71,7 +71,8 @@ pub fn spawn(spec: &ContainerSpec, stdio: Stdio) -> Result<Created, Error> {
     let (line, childs_line) = Line::pair()?;
     let cgroup = Cgroup::begin(&spec.id, &spec.cgroup_parent)?;
     let into = cgroup.into.as_ref().map(AsFd::as_fd);
-    let process = match sys::clone(namespaces.fresh, into) {
+    let enter = namespaces.processes.as_ref().map(|file| || sys::enter_file(file.as_fd()));
+    let process = match clone_among(enter, namespaces.fresh, into) {
         Ok(Cloned::Child) => {
             drop(line);
             child::run(spec, stdio, childs_line, filter, &namespaces)
@@ -80,7 +81,7 @@ pub fn spawn(spec: &ContainerSpec, stdio: Stdio) -> Result<Created, Error> {
         Err(source) => {
             // Best effort: whoever reconciles finds it by its id.
             let _ = cgroup::remove(&spec.id, &spec.cgroup_parent);
-            return Err(Error::Clone { source });
+            return Err(source);
         }
     };
     drop((childs_line, stdio));
@@ -233,9 +234,35 @@ fn write_map(pid: i32, file: &'static str, lines: &[IdMap]) -> Result<(), Error>
         .map_err(|source| Error::IdMap { file, source })
 }
 
-/// Namespaces to be made by the clone, and those to be joined after it.
+/// Clones a process into the pid namespace that `enter` leads to: only children are ever in another one
+/// than before, so it is entered before the clone and left again after it.
+pub(crate) fn clone_among(
+    enter: Option<impl FnOnce() -> std::io::Result<()>>,
+    namespaces: u64,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> Result<Cloned, Error> {
+    let failed = |source| Error::Clone { source };
+    let Some(enter) = enter else { return sys::clone(namespaces, cgroup).map_err(failed) };
+    let own = namespace(std::process::id().cast_signed(), "pid")?;
+    enter().map_err(|_| Error::Gone)?;
+    let cloned = sys::clone(namespaces, cgroup);
+    if let Ok(Cloned::Child) = cloned {
+        return Ok(Cloned::Child);
+    }
+    let back = sys::enter_file(own.as_fd());
+    match (cloned, back) {
+        (Ok(Cloned::Parent { pidfd, .. }), Err(source)) => {
+            end(pidfd.as_fd());
+            Err(Error::System { what: "return to the host's pid namespace", source })
+        }
+        (cloned, _) => cloned.map_err(failed),
+    }
+}
+
+/// Namespaces to be made by the clone, and those to be joined before and after it.
 pub(crate) struct Joined {
     pub fresh: u64,
+    pub processes: Option<OwnedFd>,
     pub existing: Vec<OwnedFd>,
     pub fresh_cgroup: bool,
 }
@@ -243,7 +270,12 @@ pub(crate) struct Joined {
 impl Joined {
     fn open(spec: &ContainerSpec) -> Result<Self, Error> {
         let wanted = &spec.namespaces;
-        let mut joined = Self { fresh: flags::NEWNS, existing: Vec::new(), fresh_cgroup: false };
+        let mut joined = Self {
+            fresh: flags::NEWNS,
+            processes: None,
+            existing: Vec::new(),
+            fresh_cgroup: false,
+        };
         for (namespace, kind, flag) in [
             (&wanted.net, "net", flags::NEWNET),
             (&wanted.pid, "pid", flags::NEWPID),
@@ -254,7 +286,11 @@ impl Joined {
                 Namespace::New => joined.fresh |= flag,
                 Namespace::Host => {}
                 Namespace::Path(path) => {
-                    joined.existing.push(open_namespace(kind, &path.display().to_string())?);
+                    let namespace = open_namespace(kind, &path.display().to_string())?;
+                    match kind {
+                        "pid" => joined.processes = Some(namespace),
+                        _ => joined.existing.push(namespace),
+                    }
                 }
             }
         }

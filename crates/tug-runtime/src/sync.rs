@@ -42,6 +42,10 @@ pub(crate) struct Line(OwnedFd);
 const LONGEST: usize = 4 << 10;
 
 impl Line {
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
     pub(crate) fn pair() -> Result<(Self, Self), Error> {
         let flags = SocketFlags::CLOEXEC;
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
@@ -87,8 +91,9 @@ impl Line {
             let mut parts = [IoSliceMut::new(&mut buffer)];
             let flags = RecvFlags::CMSG_CLOEXEC;
             match rustix::net::recvmsg(&self.0, &mut parts, &mut control, flags) {
-                Err(Errno::INTR) => {}
-                Err(Errno::CONNRESET) => return Ok(Message::End),
+                // The other end went without reading all that it was sent. The kernel says so once,
+                // ahead of what that end had to say, which is still there.
+                Err(Errno::INTR | Errno::CONNRESET) => {}
                 other => {
                     break other.map_err(Error::system("hear from the container's process"))?;
                 }

@@ -27,8 +27,16 @@ fn parse(text: &str, destination: &ContainerPath) -> Result<Options, Error> {
             ("suid", "") => flags.remove(MountAttrFlags::MOUNT_ATTR_NOSUID),
             ("dev", "") => flags.remove(MountAttrFlags::MOUNT_ATTR_NODEV),
             ("exec", "") => flags.remove(MountAttrFlags::MOUNT_ATTR_NOEXEC),
-            ("nosuid" | "nodev" | "noexec" | "defaults" | "relatime", "") => {}
+            ("nosuid", "") => flags.insert(MountAttrFlags::MOUNT_ATTR_NOSUID),
+            ("nodev", "") => flags.insert(MountAttrFlags::MOUNT_ATTR_NODEV),
+            ("noexec", "") => flags.insert(MountAttrFlags::MOUNT_ATTR_NOEXEC),
+            // What a tmpfs does anyway.
+            ("defaults" | "async" | "relatime" | "atime" | "diratime" | "nostrictatime", "") => {}
             ("noatime", "") => flags.insert(MountAttrFlags::MOUNT_ATTR_NOATIME),
+            ("strictatime" | "norelatime", "") => {
+                flags.insert(MountAttrFlags::MOUNT_ATTR_STRICTATIME);
+            }
+            ("nodiratime", "") => flags.insert(MountAttrFlags::MOUNT_ATTR_NODIRATIME),
             (
                 "size" | "mode" | "uid" | "gid" | "nr_inodes" | "nr_blocks" | "mpol" | "huge",
                 value,
@@ -46,9 +54,19 @@ fn parse(text: &str, destination: &ContainerPath) -> Result<Options, Error> {
     Ok(Options { flags, filesystem })
 }
 
-/// The filesystem, detached.
-pub(crate) fn make(text: &str, destination: &ContainerPath) -> Result<OwnedFd, Error> {
-    let options = parse(text, destination)?;
+/// The filesystem, detached. Unless one is written, its root has the mode of the directory it covers; the
+/// kernel's default, 1777, where there was none.
+pub(crate) fn make(
+    text: &str,
+    covered: Option<u32>,
+    destination: &ContainerPath,
+) -> Result<OwnedFd, Error> {
+    let mut options = parse(text, destination)?;
+    if let Some(mode) = covered
+        && !options.filesystem.iter().any(|(name, _)| name == "mode")
+    {
+        options.filesystem.push(("mode".to_owned(), format!("{:o}", mode & 0o7777)));
+    }
     let pairs: Vec<(&str, &str)> =
         options.filesystem.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     filesystem("tmpfs", &pairs, options.flags).map_err(|errno| Error::Mount {
@@ -70,6 +88,8 @@ mod tests {
         let own = parse("rw,exec,size=64m,mode=1777", &at).unwrap();
         assert!(!own.flags.contains(MountAttrFlags::MOUNT_ATTR_NOEXEC));
         assert_eq!(own.filesystem.len(), 2);
+        let last = parse("exec,noexec", &at).unwrap();
+        assert!(last.flags.contains(MountAttrFlags::MOUNT_ATTR_NOEXEC), "the last one counts");
         assert!(parse("size=", &at).is_err() && parse("sync=1", &at).is_err());
     }
 }

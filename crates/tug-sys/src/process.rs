@@ -38,7 +38,8 @@ pub enum Cloned {
     },
 }
 
-/// clone3(2) without shared memory: a fork that chooses namespaces and the v2 cgroup.
+/// clone3(2) without shared memory: a fork that chooses namespaces and the v2 cgroup. The child is not
+/// dumpable.
 ///
 /// # Errors
 /// `EDEADLK` in a process with several threads: in the child no other thread exists, and a lock another
@@ -75,11 +76,19 @@ pub fn clone(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Clon
         arguments.flags |= INTO_CGROUP;
         arguments.cgroup = u64::from(cgroup.as_raw_fd().cast_unsigned());
     }
+    // The child begins as a copy of this program, possibly among processes of a container: it is born
+    // so that they cannot look into it.
+    let visible = dumpable();
+    set_dumpable(false);
     // SAFETY: the arguments are live and sized; without CLONE_VM the child has a copy of everything,
     // and there is no other thread whose locks it could miss, as just checked by the only one.
     let pid = unsafe {
         libc::syscall(libc::SYS_clone3, &raw mut arguments, std::mem::size_of::<Arguments>())
     };
+    let error = io::Error::last_os_error();
+    if pid != 0 && visible {
+        set_dumpable(true);
+    }
     match pid {
         0 => Ok(Cloned::Child),
         pid if pid > 0 => {
@@ -87,7 +96,7 @@ pub fn clone(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Clon
             // SAFETY: the kernel stored a descriptor made for us.
             Ok(Cloned::Parent { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
         }
-        _ => Err(io::Error::last_os_error()),
+        _ => Err(error),
     }
 }
 
@@ -179,18 +188,6 @@ impl Image {
     }
 }
 
-/// Marks every descriptor from `first` on to be closed at exec (close_range(2), Linux 5.11).
-///
-/// # Errors
-/// `EINVAL` from an older kernel.
-pub fn close_on_exec_from(first: u32) -> io::Result<()> {
-    const CLOSE_RANGE_CLOEXEC: u32 = 4;
-    // SAFETY: plain numbers; nothing is closed before exec.
-    check_long(unsafe {
-        libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC)
-    })
-}
-
 /// Closes every descriptor from 3 on but those in `keep`, at once. For the child of a clone, which
 /// leaves by execve or [`exit_now`] alone: what its parent's code owns is never dropped in it.
 ///
@@ -248,6 +245,11 @@ pub fn set_name(name: &std::ffi::CStr) {
 pub fn set_dumpable(yes: bool) {
     // SAFETY: plain numbers.
     unsafe { libc::prctl(libc::PR_SET_DUMPABLE, libc::c_ulong::from(yes)) };
+}
+
+fn dumpable() -> bool {
+    // SAFETY: plain numbers.
+    unsafe { libc::prctl(libc::PR_GET_DUMPABLE) == 1 }
 }
 
 /// Blocks all signals and waits for them one by one: for an init that forwards and reaps.

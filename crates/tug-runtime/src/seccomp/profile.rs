@@ -5,6 +5,8 @@ use super::SeccompError;
 use super::abi::{Abi, Machine};
 use super::policy::{Action, Condition, EPERM, Policy, Test};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
+use std::collections::HashMap;
 
 /// Fields that Docker ignores are ignored here. A list may be null, which Go writes for an empty one.
 #[derive(Default, Deserialize)]
@@ -61,6 +63,9 @@ pub(super) fn policy(
     json: &str,
     capabilities: &[String],
 ) -> Result<Option<Policy>, SeccompError> {
+    // Serde would take a list of the fields' values as well, and so an empty list for a profile that
+    // filters nothing.
+    serde_json::from_str::<HashMap<String, IgnoredAny>>(json).map_err(SeccompError::Json)?;
     let profile: Profile = serde_json::from_str(json).map_err(SeccompError::Json)?;
     let rules = profile.syscalls.as_deref().unwrap_or_default();
     check_flags(profile.flags.as_deref().unwrap_or_default())?;

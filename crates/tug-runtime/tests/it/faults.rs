@@ -72,7 +72,7 @@ const BREAKS: &[Break] = &[
 fn every_step_that_fails_leaves_nothing() {
     for (name, spoil) in BREAKS {
         let before = (descriptors(), children());
-        let mut world = World::new("true");
+        let mut world = World::of(&["/bin/true", name]);
         spoil(&mut world);
         let failure = world.refusal();
         assert!(failure.message.len() > 10, "{name}: {failure:?}");

@@ -17,7 +17,7 @@ tests![
     read_only_binds_may_be_so_recursively,
     files_and_missing_places_are_bound,
     a_link_in_the_image_does_not_lead_a_mount_out,
-    a_dangling_link_is_an_error_that_names_it,
+    what_a_dangling_link_leads_to_is_made_inside,
     proc_cannot_be_mounted_over,
     a_link_to_proc_cannot_be_mounted_over_either,
     a_file_does_not_go_on_a_directory,
@@ -57,6 +57,10 @@ fn standard_filesystems_are_laid_out_as_docker_does() {
         ("/proc/sysrq-trigger", "proc", "ro"),
         ("/sys/firmware", "tmpfs", "ro"),
     ] {
+        if !std::path::Path::new(point).exists() {
+            // This kernel has no such file.
+            continue;
+        }
         let wanted = (point.to_owned(), kind.to_owned(), writable.to_owned());
         assert!(found.contains(&wanted), "{point} {kind} {writable}: {}", output.out);
     }
@@ -209,13 +213,14 @@ fn a_link_in_the_image_does_not_lead_a_mount_out() {
     assert!(!std::path::Path::new("/etc/secret").exists());
 }
 
-fn a_dangling_link_is_an_error_that_names_it() {
-    let mut world = World::new("true");
+fn what_a_dangling_link_leads_to_is_made_inside() {
+    let mut world = World::new("cat /tug-no-such-place/at/all/file");
     let host = world.directory("host");
-    symlink("/nowhere/at/all", world.image().join("data")).unwrap();
+    std::fs::write(host.join("file"), "volume\n").unwrap();
+    symlink("../../../tug-no-such-place/at/all", world.image().join("data")).unwrap();
     world.bind(&host, "/data");
-    let failure = world.refusal();
-    assert!(failure.message.contains("/data"), "{failure:?}");
+    assert_eq!(world.run().out, "volume\n");
+    assert!(!std::path::Path::new("/tug-no-such-place").exists());
 }
 
 fn proc_cannot_be_mounted_over() {

@@ -235,7 +235,7 @@ fn no_descriptor_leaks_in() {
     let file = std::fs::File::open("/etc/hostname").unwrap();
     // Even one that was not marked close-on-exec.
     rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).unwrap();
-    let output = World::new("ls /proc/$$/fd").run();
+    let output = World::new("ls /proc/$$/fd; true").run();
     assert_eq!(output.out, "0\n1\n2\n");
 }
 

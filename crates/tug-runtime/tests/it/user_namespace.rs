@@ -8,7 +8,7 @@ use tug_runtime::{IdMap, UserNamespace};
 
 tests![
     root_inside_is_nobody_outside,
-    files_on_disk_belong_to_the_unmapped_ids,
+    the_image_is_seen_through_the_map_and_writes_are_stored_outside,
     directories_of_tug_need_not_be_open_to_it,
     its_devices_and_filesystems_are_there,
     an_exec_is_in_it_too,
@@ -35,13 +35,13 @@ fn root_inside_is_nobody_outside() {
     live.end();
 }
 
-fn files_on_disk_belong_to_the_unmapped_ids() {
+fn the_image_is_seen_through_the_map_and_writes_are_stored_outside() {
     let world =
         mapped("stat -c %u /bin/busybox; echo x > /made; chown 33:34 /made; stat -c '%u %g' /made");
     let output = world.run();
     assert_eq!(output.out, "0\n33 34\n", "{}", output.err);
     let made = std::fs::metadata(world.dir.path().join("upper/made")).unwrap();
-    assert_eq!((made.uid(), made.gid()), (33, 34), "the layer can be used with any map");
+    assert_eq!((made.uid(), made.gid()), (BASE + 33, BASE + 34));
 }
 
 fn directories_of_tug_need_not_be_open_to_it() {

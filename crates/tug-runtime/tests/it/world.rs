@@ -165,7 +165,7 @@ impl World {
     pub(crate) fn refusal(&self) -> tug_types::Failure {
         use tug_types::Explain;
         let failure = match self.try_run() {
-            Ok(output) => panic!("ran: {output:?}"),
+            Ok(output) => panic!("{:?} ran: {output:?}", self.spec.process.args),
             Err(error) => error.failure(),
         };
         assert_eq!(groups(&self.spec.id), Vec::<PathBuf>::new());
