@@ -19,7 +19,10 @@ const CHECKPOINT_PAGES: i64 = 400;
 /// by a stopped process holding the lock.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-const VERSION: i64 = 1;
+/// What brings a database from the version that is its place here to the next one.
+const MIGRATIONS: [&str; 2] = [SCHEMA, crate::cache::SCHEMA];
+
+const VERSION: i64 = MIGRATIONS.len() as i64;
 
 const SCHEMA: &str = "
 CREATE TABLE images (
@@ -152,12 +155,14 @@ fn migrate(connection: &Connection) -> rusqlite::Result<()> {
     connection.query_row("PRAGMA journal_mode=WAL", [], |_| Ok(()))?;
     connection.execute_batch("BEGIN IMMEDIATE")?;
     let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    let result = if version < VERSION {
-        connection.execute_batch(SCHEMA)?;
-        connection.execute_batch(&format!("PRAGMA user_version={VERSION}"))
-    } else {
-        Ok(())
-    };
+    let from = usize::try_from(version).unwrap_or(0).min(MIGRATIONS.len());
+    let result = MIGRATIONS[from..]
+        .iter()
+        .try_for_each(|step| connection.execute_batch(step))
+        .and_then(|()| match version < VERSION {
+            true => connection.execute_batch(&format!("PRAGMA user_version={VERSION}")),
+            false => Ok(()),
+        });
     connection.execute_batch(if result.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
     result
 }

@@ -287,11 +287,12 @@ fn point(
     Ok(())
 }
 
-fn is_referenced(connection: &Connection, diff_id: &DiffId) -> Result<bool> {
+pub(crate) fn is_referenced(connection: &Connection, diff_id: &DiffId) -> Result<bool> {
     Ok(connection
         .prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM image_layers WHERE diff_id = ?1)
-                 OR EXISTS (SELECT 1 FROM container_layers WHERE diff_id = ?1)",
+                 OR EXISTS (SELECT 1 FROM container_layers WHERE diff_id = ?1)
+                 OR EXISTS (SELECT 1 FROM build_cache_layers WHERE diff_id = ?1)",
         )?
         .query_row([diff_id.to_string()], |row| row.get(0))?)
 }

@@ -19,6 +19,7 @@
 //! - **In flight once.** Two processes that unpack the same layer wait for each other through
 //!   `tmp/unpack-<hex>.lock`; the second finds the layer there.
 
+mod adopt;
 mod draft;
 mod error;
 mod pipeline;

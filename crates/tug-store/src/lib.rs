@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! <data-root>/
-//!   state.db            SQLite in WAL mode: images, names, containers, addresses, volumes
+//!   state.db            SQLite in WAL mode: images, names, containers, addresses, volumes, build cache
 //!   blobs/sha256/<hex>  manifests and configs
 //!   layers/<diff id>/   fs/ (read-only tree), skeleton, layer.json
 //!   containers/<id>/    upper/, work/, log/, files mounted into the container, exit.json
 //!   volumes/<name>/     _data
+//!   build/              cache mounts of builds, and what is known of the files of their contexts
 //!   tmp/                half-done work, each under a lease; swept when the lease's lock is free
 //! ```
 //!
@@ -18,6 +19,7 @@
 //! engine's own types.
 
 mod blobs;
+mod cache;
 mod containers;
 mod db;
 mod error;
@@ -30,6 +32,7 @@ mod tests;
 mod volumes;
 
 pub use blobs::*;
+pub use cache::{CacheRow, NewCacheRow};
 pub use containers::{ContainerRow, ContainerState, NewContainer, NextAddress, Outcome};
 pub use error::Error;
 pub use images::{ImageRow, LayerEntry, NewImage, Untagged};

@@ -18,6 +18,10 @@ pub enum LayerError {
     Read { source: io::Error },
     #[error("the uncompressed layer should have the digest {expected} but has {actual}")]
     WrongDigest { expected: DiffId, actual: DiffId },
+    #[error("make a layer of {path}")]
+    Adopt { path: PathBuf, source: io::Error },
+    #[error("make a layer")]
+    Pack { source: tug_archive::Error },
     #[error("write {path}")]
     Write { path: PathBuf, source: io::Error },
     #[error("put the layer {layer} in place")]
@@ -44,7 +48,7 @@ impl Explain for LayerError {
     fn kind(&self) -> Kind {
         match self {
             Self::NotFound { .. } => Kind::NotFound,
-            Self::Unpack { source } => source.kind(),
+            Self::Unpack { source } | Self::Pack { source } => source.kind(),
             Self::Read { .. } => Kind::Unavailable,
             Self::WrongDigest { .. } => Kind::Invalid,
             Self::Write { source, .. } | Self::Commit { source, .. } => lease::kind_of(source),
@@ -55,7 +59,7 @@ impl Explain for LayerError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Unpack { source } => source.hint(),
+            Self::Unpack { source } | Self::Pack { source } => source.hint(),
             Self::Write { source, .. } | Self::Commit { source, .. } => lease::hint_of(source),
             Self::Damaged { .. } | Self::Assemble { .. } => {
                 Some("remove the image and pull it again".to_owned())

@@ -331,3 +331,35 @@ fn verifying_finds_what_was_changed() {
         assert!(fixture.layers.verify(&info.diff_id).is_err(), "{length}");
     }
 }
+
+#[test]
+fn a_tree_becomes_the_layer_its_tar_says() {
+    let fixture = Fixture::new();
+    let make = |name: &str| {
+        let tree = fixture.lease.fresh_path(name);
+        fs::create_dir_all(tree.join("a")).unwrap();
+        fs::write(tree.join("a/file"), "content").unwrap();
+        for path in ["a/file", "a"] {
+            let file = File::open(tree.join(path)).unwrap();
+            file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(7)).unwrap();
+        }
+        fs::set_permissions(&tree, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        tree
+    };
+    let tree = make("one");
+    let info = fixture.layers.adopt(&fixture.lease, &tree).unwrap();
+    assert!(!tree.exists(), "renamed");
+    assert_eq!((info.size, info.entries), (7, 2));
+    assert!(fixture.layers.contains(&info.diff_id));
+    fixture.layers.verify(&info.diff_id).unwrap();
+    let again = make("two");
+    let twin = fixture.layers.adopt(&fixture.lease, &again).unwrap();
+    assert_eq!(twin.diff_id, info.diff_id, "the same tree is the same layer");
+    assert!(!again.exists());
+
+    let empty = fixture.lease.fresh_path("empty");
+    fs::create_dir(&empty).unwrap();
+    fs::set_permissions(&empty, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let nothing = fixture.layers.adopt(&fixture.lease, &empty).unwrap();
+    assert!(nothing.diff_id.to_string().starts_with("sha256:5f70bf18a086"), "as everybody's");
+}

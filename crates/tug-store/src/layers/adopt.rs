@@ -1,0 +1,63 @@
+//! A layer made of a tree that is already here: the upper directory of a container, or files a build put
+//! together. The tree becomes the layer by being renamed; its tar is only streamed through SHA-256.
+
+use super::draft::Draft;
+use super::{LayerError, LayerInfo, Layers, boot_id};
+use crate::lease::Lease;
+use sha2::{Digest as _, Sha256};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use tug_archive::{Compression, PackOptions, Recorder};
+use tug_types::{DiffId, Digest};
+
+impl Layers {
+    /// Makes a layer of `tree`, an overlay's upper directory on the data root's file system that nobody
+    /// writes to any more. Afterwards the tree is gone from its place, also when an identical layer was
+    /// there before.
+    ///
+    /// # Errors
+    /// [`LayerError::Pack`] naming the file that cannot be part of a layer; or on renaming or writing. The
+    /// tree is lost then.
+    pub fn adopt(&self, lease: &Lease, tree: &Path) -> Result<LayerInfo, LayerError> {
+        let draft = Draft::create(lease)?;
+        let place = draft.dir.join("fs");
+        let failed = |source| LayerError::Adopt { path: tree.to_owned(), source };
+        // An empty directory is replaced by a rename.
+        fs::rename(tree, &place).map_err(failed)?;
+        let path = draft.dir.join("skeleton.zst");
+        let skeleton = File::create(&path).map_err(|source| LayerError::Write { path, source })?;
+        let options = PackOptions { layer: true, nanoseconds: false };
+        let mut hash = BufWriter::with_capacity(256 << 10, Hash(Sha256::new()));
+        let packed = Recorder::new(BufWriter::new(skeleton), &draft.dir.join("displaced"))
+            .and_then(|recorder| tug_archive::pack(&place, &mut hash, &options, Some(recorder)))
+            .map_err(|source| LayerError::Pack { source })?;
+        let hash = hash.into_inner().map_err(|error| failed(error.into_error()))?;
+        let diff_id = DiffId(Digest::from_sha256(hash.0.finalize().into()));
+        lease.protect(&diff_id)?;
+        let info = LayerInfo {
+            diff_id,
+            size: packed.size,
+            tar_size: packed.tar_size,
+            entries: packed.entries,
+            compression: Compression::None,
+            boot: boot_id(),
+        };
+        self.commit(&draft, &info)?;
+        Ok(info)
+    }
+}
+
+/// Where the tar goes.
+struct Hash(Sha256);
+
+impl Write for Hash {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
