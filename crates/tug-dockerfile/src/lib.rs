@@ -1,0 +1,41 @@
+//! The Dockerfile language, as BuildKit's Dockerfile 1.x frontend reads it. Pure: bytes in, values out.
+//!
+//! - [`Dockerfile`] is the syntax tree, with spans into its [`Source`].
+//! - [`Expander`] replaces variables in a word; [`Env`] and [`platform_args`] are what it looks in.
+//! - [`Diagnostic`] is one error with its place.
+//!
+//! It refuses to know what an instruction does: no files, no images, no graph.
+
+mod ast;
+mod diagnostic;
+mod directive;
+mod duration;
+mod env;
+mod expand;
+mod heredoc;
+mod mount;
+mod platform;
+mod port;
+mod problem;
+mod shell_pattern;
+mod source;
+mod span;
+mod suggest;
+
+pub use ast::{
+    Add, Arg, CommandLine, Copy, Device, Directives, Dockerfile, GlobalArg, Head, Healthcheck,
+    HealthcheckCommand, Heredoc, InlineFile, Instruction, KeyValue, MountFlag, Onbuild, Paths, Run,
+    RunNetwork, RunSecurity, Script, Stage, Step,
+};
+pub use diagnostic::Diagnostic;
+pub use directive::{CheckOptionError, CheckOptions};
+pub use duration::DurationError;
+pub use env::Env;
+pub use expand::{ExpandError, ExpandProblem, Expanded, Expander, NoVariables, Variables};
+pub use mount::{CsvError, Mount, MountError, MountKind, Sharing};
+pub use platform::{Platform, PlatformError, platform_args};
+pub use port::{ExposedPorts, PortError, parse_ports};
+pub use problem::Problem;
+pub use shell_pattern::PatternError;
+pub use source::Source;
+pub use span::{Position, Span, Spanned};
