@@ -173,15 +173,9 @@ impl Engine {
             tug_store::live_protected(self.store.root()).map_err(tug_store::Error::from)?;
         let left = self.store.forget_image(&image.id, &protected.into_iter().collect())?;
         done.push(ImageRemoval::Deleted(image.id));
-        let (blobs, layers) = (self.store.blobs(), self.store.layers());
-        for blob in left.blobs {
-            blobs.remove(&blob).map_err(tug_store::Error::from)?;
-        }
-        for layer in left.layers {
-            layers.remove(&layer).map_err(tug_store::Error::from)?;
-            done.push(ImageRemoval::Deleted(layer.0));
-        }
-        Ok(())
+        let gone = self.store.discard(&left.layers, &left.blobs)?;
+        done.extend(gone.layers.iter().map(|layer| ImageRemoval::Deleted(layer.0)));
+        self.delete_later(gone)
     }
 }
 

@@ -93,6 +93,7 @@ impl Blobs {
     /// When they cannot be written.
     pub fn put(&self, lease: &Lease, bytes: &[u8]) -> Result<Digest, BlobError> {
         let digest = Digest::from_sha256(Sha256::digest(bytes).into());
+        lease.protect_blob(&digest)?;
         // A whole one is already there; a damaged one is replaced.
         if fs::read(self.path(&digest)).is_ok_and(|there| there == bytes) {
             return Ok(digest);
@@ -115,7 +116,8 @@ impl Blobs {
             .mode(0o600)
             .open(&path)
             .map_err(|source| BlobError::Write { path: path.clone(), source })?;
-        Ok(BlobWriter { blobs: self.clone(), path, file, hash: Sha256::new(), size: 0 })
+        let lease = lease.dir().to_owned();
+        Ok(BlobWriter { blobs: self.clone(), lease, path, file, hash: Sha256::new(), size: 0 })
     }
 
     /// Reads a manifest or config whole and checks it against its digest.
@@ -180,6 +182,7 @@ impl Blobs {
 #[derive(Debug)]
 pub struct BlobWriter {
     blobs: Blobs,
+    lease: PathBuf,
     path: PathBuf,
     file: File,
     hash: Sha256,
@@ -201,6 +204,7 @@ impl BlobWriter {
         if let Some(expected) = expected.filter(|expected| *expected != digest) {
             return Err(BlobError::WrongDigest { expected, actual: digest });
         }
+        lease::protect_at(&self.lease, &digest)?;
         let dir = lease::store_dir(&self.blobs.root, "blobs")?.join("sha256");
         lease::private_dir(&dir)?;
         fs::rename(&self.path, self.blobs.path(&digest))

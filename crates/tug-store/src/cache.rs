@@ -334,6 +334,8 @@ mod tests {
             layers: &[layer],
             tags: &[],
             digests: &[],
+            index: None,
+            platform: "linux/amd64",
         };
         store.put_image(&new).unwrap();
         assert_eq!(store.cache_size().unwrap(), 5);

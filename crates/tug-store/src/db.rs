@@ -19,10 +19,38 @@ const CHECKPOINT_PAGES: i64 = 400;
 /// by a stopped process holding the lock.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What brings a database from the version that is its place here to the next one.
-const MIGRATIONS: [&str; 2] = [SCHEMA, crate::cache::SCHEMA];
+/// One script a version: the database's `user_version` counts those that ran. What has been released
+/// is never edited; the next change is the next script.
+const MIGRATIONS: &[&str] = &[SCHEMA, crate::cache::SCHEMA, SEVERAL_PLATFORMS];
 
 const VERSION: i64 = MIGRATIONS.len() as i64;
+
+/// Version 3: names remember what they stood for where they came from, so that the other platforms of
+/// an index are found again, and an index or manifest can be handed on as it was.
+const SEVERAL_PLATFORMS: &str = "
+ALTER TABLE tags ADD COLUMN target TEXT;  -- digest of the index or manifest it names; its bytes are a blob
+CREATE INDEX tags_by_target ON tags (target);
+CREATE INDEX repo_digests_by_digest ON repo_digests (substr(reference, -71));
+CREATE INDEX images_by_manifest ON images (manifest_digest);
+CREATE INDEX image_layers_by_blob ON image_layers (blob);
+CREATE TABLE index_images (
+    target TEXT NOT NULL,            -- digest of the index
+    image TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+    platform TEXT NOT NULL,          -- linux/arm64
+    manifest TEXT NOT NULL,          -- digest of the manifest the index has for it
+    PRIMARY KEY (target, image)
+) WITHOUT ROWID;
+CREATE INDEX index_images_by_image ON index_images (image);
+CREATE INDEX index_images_by_manifest ON index_images (manifest);
+CREATE TABLE layer_blobs (
+    diff_id TEXT NOT NULL,
+    digest TEXT NOT NULL,            -- of the compressed blob
+    size INTEGER NOT NULL,           -- its bytes
+    media_type TEXT NOT NULL,
+    recipe TEXT NOT NULL,            -- how tug compressed it, so that it can do so again; '' is unknown
+    PRIMARY KEY (diff_id, digest)
+) WITHOUT ROWID;
+";
 
 const SCHEMA: &str = "
 CREATE TABLE images (
@@ -172,6 +200,17 @@ pub(crate) fn now() -> i64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}
+
+/// A database as an older tug would have made it.
+#[cfg(test)]
+pub(crate) fn make_version(root: &Path, version: usize) {
+    let connection = Connection::open(root.join("state.db")).unwrap();
+    connection.query_row("PRAGMA journal_mode=WAL", [], |_| Ok(())).unwrap();
+    for script in &MIGRATIONS[..version] {
+        connection.execute_batch(script).unwrap();
+    }
+    connection.execute_batch(&format!("PRAGMA user_version={version}")).unwrap();
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Images as the store knows them: config, layers and names. An image is there whole or not at all:
 //! [`Store::put_image`] is one transaction after every layer is in place.
 
-use crate::{Error, Result, Store};
+use crate::{Error, Result, Store, variants};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use std::collections::BTreeSet;
 use tug_types::{DiffId, Digest, ImageReference};
@@ -57,6 +57,11 @@ pub struct NewImage<'a> {
     pub tags: &'a [ImageReference],
     /// Names by digest (`repository@sha256:...` of manifest or index).
     pub digests: &'a [ImageReference],
+    /// The index that names the manifest, when the names stand for an index; its bytes are in the
+    /// blobs.
+    pub index: Option<Digest>,
+    /// The image's platform, normalised: `linux/arm64`.
+    pub platform: &'a str,
 }
 
 /// What is left to remove after a name or an image was forgotten.
@@ -64,7 +69,7 @@ pub struct NewImage<'a> {
 pub struct Untagged {
     /// Layers nobody refers to any more.
     pub layers: Vec<DiffId>,
-    /// Blobs nobody refers to any more.
+    /// Blobs it had; others may refer to them too. [`Store::discard`] looks.
     pub blobs: Vec<Digest>,
 }
 
@@ -80,7 +85,8 @@ impl Store {
         self.write(|transaction| {
             let size: u64 = new.layers.iter().map(|layer| layer.size).sum();
             let added = transaction.execute(
-                "INSERT OR IGNORE INTO images VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT OR IGNORE INTO images (id, config, manifest_digest, created, size, tagged)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 params![
                     new.id.to_string(),
                     new.config,
@@ -90,9 +96,21 @@ impl Store {
                     crate::db::now()
                 ],
             )?;
+            if added == 0
+                && let Some(manifest) = new.manifest_digest
+            {
+                // The same image compressed otherwise: what came last is what is handed on.
+                transaction.execute(
+                    "UPDATE images SET manifest_digest = ?2 WHERE id = ?1",
+                    params![new.id.to_string(), manifest.to_string()],
+                )?;
+            }
             for (position, layer) in new.layers.iter().enumerate() {
                 transaction.execute(
-                    "INSERT OR IGNORE INTO image_layers VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    "INSERT INTO image_layers (image, position, diff_id, size, blob, media_type)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                     ON CONFLICT (image, position) DO UPDATE SET blob = coalesce(?5, blob),
+                     media_type = coalesce(?6, media_type)",
                     params![
                         new.id.to_string(),
                         i64::try_from(position).unwrap_or(i64::MAX),
@@ -103,22 +121,26 @@ impl Store {
                     ],
                 )?;
             }
+            variants::remember(transaction, new)?;
             for tag in new.tags {
-                point(transaction, "tags", tag, &new.id)?;
+                point(transaction, tag, &new.id, new.index.or(new.manifest_digest))?;
             }
             for digest in new.digests {
-                point(transaction, "repo_digests", digest, &new.id)?;
+                point_digest(transaction, digest, &new.id)?;
             }
             Ok(added > 0)
         })
     }
 
-    /// Points a tag at an image.
+    /// Points a tag at an image, and at the index or manifest the image came with.
     ///
     /// # Errors
     /// When the database fails.
     pub fn tag_image(&self, id: &Digest, tag: &ImageReference) -> Result<()> {
-        self.write(|transaction| point(transaction, "tags", tag, id))
+        self.write(|transaction| {
+            let target = variants::latest_target(transaction, id)?;
+            point(transaction, tag, id, target)
+        })
     }
 
     /// Takes a tag away. False when it was not there.
@@ -163,9 +185,14 @@ impl Store {
                 )
                 .optional()?
                 .flatten();
+            let targets = variants::blobs_of(transaction, id)?;
             transaction.execute("DELETE FROM images WHERE id = ?1", [id.to_string()])?;
             let mut left = Untagged { blobs: vec![*id], ..Untagged::default() };
             left.blobs.extend(manifest.and_then(|text| Digest::parse(&text).ok()));
+            left.blobs.extend(targets);
+            left.blobs.extend(layers.iter().filter_map(|layer| layer.blob));
+            left.blobs.sort();
+            left.blobs.dedup();
             for layer in layers {
                 if !protected.contains(&layer.diff_id)
                     && !is_referenced(transaction, &layer.diff_id)?
@@ -272,14 +299,28 @@ impl Store {
 
 fn point(
     transaction: &Transaction<'_>,
-    table: &str,
-    reference: &ImageReference,
+    tag: &ImageReference,
     id: &Digest,
+    target: Option<Digest>,
 ) -> Result<()> {
     transaction.execute(
-        &format!("INSERT OR REPLACE INTO {table} VALUES (?1, ?2)"),
-        params![reference.to_string(), id.to_string()],
+        "INSERT INTO tags (reference, image, target) VALUES (?1, ?2, ?3)
+         ON CONFLICT (reference) DO UPDATE SET image = ?2, target = ?3",
+        params![tag.to_string(), id.to_string(), target.map(|digest| digest.to_string())],
     )?;
+    touch(transaction, id)
+}
+
+fn point_digest(transaction: &Transaction<'_>, name: &ImageReference, id: &Digest) -> Result<()> {
+    transaction.execute(
+        "INSERT OR REPLACE INTO repo_digests (reference, image) VALUES (?1, ?2)",
+        params![name.to_string(), id.to_string()],
+    )?;
+    touch(transaction, id)
+}
+
+/// Notes the moment a name was given.
+fn touch(transaction: &Transaction<'_>, id: &Digest) -> Result<()> {
     transaction.execute(
         "UPDATE images SET tagged = ?2 WHERE id = ?1",
         params![id.to_string(), crate::db::now()],

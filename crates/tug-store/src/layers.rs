@@ -234,6 +234,16 @@ impl Layers {
         }
     }
 
+    /// Moves a layer out of its place, whoever may use it: for the collector, which has looked.
+    pub(crate) fn take_away(&self, layer: &DiffId) -> Result<Option<PathBuf>, LayerError> {
+        Ok(self.detach_unchecked(layer)?.map(|trash| trash.path))
+    }
+
+    /// The file that was written last, and is not written again.
+    pub(crate) fn record_path(&self, layer: &DiffId) -> PathBuf {
+        self.dir(layer).join("layer.json")
+    }
+
     fn detach_unchecked(&self, layer: &DiffId) -> Result<Option<Trash>, LayerError> {
         if !self.dir(layer).exists() {
             return Ok(None);

@@ -3,8 +3,9 @@
 //! ```text
 //! <data-root>/tmp/
 //!   .sweep             locked shared while a lease is made, exclusive while dead ones are looked for
+//!   .collect           locked shared while something is protected, exclusive while collecting
 //!   lease-<random>/    lock       flock(2)ed by the owner for its lifetime
-//!                      protect/   one empty file per layer, named by its diff id
+//!                      protect/   one empty file per layer or blob, named by its digest
 //!                      …          the owner's half-done files
 //!   unpack-<hex>.lock  whose turn it is to unpack a layer (`layers`)
 //!   trash-<random>/    renamed out of its place, being deleted
@@ -120,8 +121,15 @@ impl Lease {
     /// # Errors
     /// When the mark cannot be written.
     pub fn protect(&self, layer: &DiffId) -> Result<(), LeaseError> {
-        let path = self.dir.join("protect").join(layer.0.hex());
-        fs::write(&path, []).map_err(|source| LeaseError::Protect { layer: *layer, path, source })
+        protect_at(&self.dir, &layer.0)
+    }
+
+    /// The same for a blob.
+    ///
+    /// # Errors
+    /// When the mark cannot be written.
+    pub fn protect_blob(&self, blob: &Digest) -> Result<(), LeaseError> {
+        self.protect(&DiffId(*blob))
     }
 }
 
@@ -132,11 +140,29 @@ impl Drop for Lease {
     }
 }
 
+/// Marks a digest in a lease's directory, while no collection is looking.
+pub(crate) fn protect_at(lease: &Path, digest: &Digest) -> Result<(), LeaseError> {
+    let _shared = collecting(lease.parent().unwrap_or(lease), FlockOperation::LockShared)?;
+    let path = lease.join("protect").join(digest.hex());
+    let layer = DiffId(*digest);
+    fs::write(&path, []).map_err(|source| LeaseError::Protect { layer, path, source })
+}
+
+/// Takes the lock that keeps protecting and collecting apart (`collect`); `tmp` exists.
+pub(crate) fn collecting(tmp: &Path, operation: FlockOperation) -> Result<OwnedFd, LeaseError> {
+    lock(&tmp.join(".collect"), operation)
+}
+
 /// All layers protected by leases that are alive.
 ///
 /// # Errors
 /// When `tmp/` cannot be read.
 pub fn live_protected(root: &Path) -> Result<HashSet<DiffId>, LeaseError> {
+    Ok(live_protected_digests(root)?.into_iter().map(DiffId).collect())
+}
+
+/// Layers and blobs alike.
+pub(crate) fn live_protected_digests(root: &Path) -> Result<HashSet<Digest>, LeaseError> {
     let mut layers = HashSet::new();
     for dir in entries(&root.join("tmp"))? {
         if !is_lease(&dir) || !is_alive(&dir)? {
@@ -144,7 +170,7 @@ pub fn live_protected(root: &Path) -> Result<HashSet<DiffId>, LeaseError> {
         }
         for mark in entries(&dir.join("protect"))? {
             let name = mark.file_name().and_then(|name| name.to_str());
-            layers.extend(name.and_then(Digest::from_hex).map(DiffId));
+            layers.extend(name.and_then(Digest::from_hex));
         }
     }
     Ok(layers)
@@ -336,7 +362,9 @@ mod tests {
         assert!(alive.dir().join("protect").exists());
         drop(alive);
         assert!(live_protected(root).unwrap().is_empty());
-        assert_eq!(entries(&root.join("tmp")).unwrap(), [root.join("tmp/.sweep")]);
+        let mut left = entries(&root.join("tmp")).unwrap();
+        left.sort();
+        assert_eq!(left, [root.join("tmp/.collect"), root.join("tmp/.sweep")]);
     }
 
     #[test]

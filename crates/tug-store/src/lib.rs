@@ -20,6 +20,7 @@
 
 mod blobs;
 mod cache;
+mod collect;
 mod containers;
 mod db;
 mod error;
@@ -29,15 +30,20 @@ mod lease;
 mod networks;
 #[cfg(test)]
 mod tests;
+mod usage;
+mod variants;
 mod volumes;
 
 pub use blobs::*;
 pub use cache::{CacheRow, NewCacheRow};
+pub use collect::{Collected, Discarded};
 pub use containers::{ContainerRow, ContainerState, NewContainer, NextAddress, Outcome};
 pub use error::Error;
 pub use images::{ImageRow, LayerEntry, NewImage, Untagged};
 pub use layers::*;
 pub use lease::*;
+pub use usage::{ImageUsage, Usage};
+pub use variants::{BlobRecord, Variant};
 pub use volumes::{NewVolume, VolumeRow};
 
 use rusqlite::Connection;

@@ -43,6 +43,8 @@ fn image(store: &Store, id: u8, layers: &[LayerEntry], tags: &[ImageReference]) 
         layers,
         tags,
         digests: &[],
+        index: None,
+        platform: "linux/amd64",
     };
     store.put_image(&new).unwrap()
 }
@@ -166,4 +168,164 @@ fn an_anonymous_volume_goes_with_its_last_container() {
     assert!(store.forget_container(&ids[0], &volumes).unwrap().is_empty());
     assert_eq!(store.forget_container(&ids[1], &volumes).unwrap(), volumes);
     assert!(matches!(store.forget_volume("v"), Err(Error::NoVolume { .. })));
+}
+
+/// A layer and a blob as a command leaves them that was killed before its image was recorded.
+fn orphans(root: &Path) -> (DiffId, Digest) {
+    let lease = Lease::create(root).unwrap();
+    let layers = Layers::new(root);
+    let empty_tar = vec![0u8; 1024];
+    let layer = layers.unpack(&lease, empty_tar.as_slice(), None).unwrap().diff_id;
+    let blob = Blobs::new(root).put(&lease, b"{}").unwrap();
+    (layer, blob)
+}
+
+#[test]
+fn what_nothing_refers_to_is_collected_once_it_is_old() {
+    let root = Root::new();
+    let store = Store::new(&root.0);
+    let (layer, blob) = orphans(&root.0);
+    let kept = store.collect(std::time::Duration::from_secs(3600)).unwrap();
+    assert!(kept.is_empty() && kept.blobs.is_empty(), "{kept:?}");
+    assert!(store.layers().contains(&layer) && store.blobs().contains(&blob));
+    let gone = store.collect(std::time::Duration::ZERO).unwrap();
+    assert_eq!((&gone.layers, &gone.blobs), (&vec![layer], &vec![blob]));
+    assert!(store.has_trash().unwrap());
+    gone.delete().unwrap();
+    assert!(!store.has_trash().unwrap());
+    assert!(!store.layers().contains(&layer) && !store.blobs().contains(&blob));
+}
+
+#[test]
+fn rows_and_living_leases_hold_what_is_collected_otherwise() {
+    let root = Root::new();
+    let store = Store::new(&root.0);
+    let (layer, blob) = orphans(&root.0);
+    let lease = Lease::create(&root.0).unwrap();
+    lease.protect(&layer).unwrap();
+    lease.protect_blob(&blob).unwrap();
+    let nothing = store.discard(&[layer], &[blob]).unwrap();
+    assert!(nothing.is_empty() && nothing.blobs.is_empty());
+    drop(lease);
+    let entry = LayerEntry { diff_id: layer, size: 0, blob: None, media_type: None };
+    let index = ImageReference::parse("a").unwrap().with_digest(blob);
+    let new = NewImage {
+        id: digest(1),
+        config: b"{}",
+        manifest_digest: Some(digest(2)),
+        created: 0,
+        layers: &[entry],
+        tags: &[name("a")],
+        digests: &[index],
+        index: Some(blob),
+        platform: "linux/amd64",
+    };
+    store.put_image(&new).unwrap();
+    let nothing = store.collect(std::time::Duration::ZERO).unwrap();
+    assert!(nothing.is_empty() && nothing.blobs.is_empty(), "{nothing:?}");
+    let left = store.forget_image(&digest(1), &BTreeSet::new()).unwrap();
+    assert!(left.layers.contains(&layer) && left.blobs.contains(&blob), "{left:?}");
+    let gone = store.discard(&left.layers, &left.blobs).unwrap().delete().unwrap();
+    assert_eq!(gone, Collected { layers: vec![layer], blobs: vec![blob] });
+}
+
+/// One side records images over the same layer again and again, the other removes them: a recorded
+/// image never lacks its layer.
+#[test]
+fn removing_a_layer_and_recording_it_anew_do_not_miss_each_other() {
+    let root = Root::new();
+    let (layer, _) = orphans(&root.0);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let store = Store::new(&root.0);
+            while !done.load(Ordering::Relaxed) {
+                store.forget_image(&digest(1), &BTreeSet::new()).unwrap();
+                store.discard(&[layer], &[]).unwrap().delete().unwrap();
+            }
+        });
+        let store = Store::new(&root.0);
+        let tar = vec![0u8; 1024];
+        for _ in 0..300 {
+            let lease = Lease::create(&root.0).unwrap();
+            store.layers().unpack(&lease, tar.as_slice(), Some(layer)).unwrap();
+            let entry = LayerEntry { diff_id: layer, size: 0, blob: None, media_type: None };
+            image(&store, 1, &[entry], &[]);
+            assert!(store.layers().contains(&layer), "taken away although protected");
+            drop(lease);
+            // Asked in one transaction, so that the other side cannot come in between.
+            store
+                .write(|transaction| {
+                    let recorded = crate::images::is_referenced(transaction, &layer)?;
+                    assert!(!recorded || store.layers().contains(&layer), "a row without files");
+                    Ok(())
+                })
+                .unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn the_platforms_of_an_index_are_found_by_any_of_its_names() {
+    let root = Root::new();
+    let store = Store::new(&root.0);
+    let put = |id: u8, platform: &str| {
+        let new = NewImage {
+            id: digest(id),
+            config: b"{}",
+            manifest_digest: Some(digest(id + 100)),
+            created: 0,
+            layers: &[],
+            tags: &[name("a")],
+            digests: &[name("a").with_digest(digest(50))],
+            index: Some(digest(50)),
+            platform,
+        };
+        store.put_image(&new).unwrap();
+    };
+    put(1, "linux/amd64");
+    put(2, "linux/arm64");
+    assert_eq!(store.image_by_reference(&name("a")).unwrap().unwrap().id, digest(2));
+    store.tag_image(&digest(2), &name("b")).unwrap();
+    for known in [name("a"), name("b"), name("a").with_digest(digest(50))] {
+        let target = store.target(&known).unwrap();
+        assert_eq!(target, Some(digest(50)), "{known}");
+        let mut found = store.variants(&target.unwrap()).unwrap();
+        found.sort_by_key(|variant| variant.image);
+        assert_eq!(found[0].platform, "linux/amd64");
+        assert_eq!((found[1].image, found[1].manifest), (digest(2), digest(102)));
+    }
+    store.forget_image(&digest(2), &BTreeSet::new()).unwrap();
+    assert_eq!(store.variants(&digest(50)).unwrap().len(), 1);
+    assert_eq!(store.target(&name("b")).unwrap(), None);
+}
+
+#[test]
+fn usage_counts_shared_layers_once() {
+    let root = Root::new();
+    let store = Store::new(&root.0);
+    image(&store, 1, &[layer(7), layer(8), layer(8)], &[name("a")]);
+    image(&store, 2, &[layer(7)], &[name("b")]);
+    image(&store, 3, &[], &[name("c")]);
+    container(&store, None).unwrap();
+    let usage = store.usage().unwrap();
+    let figures: Vec<_> =
+        usage.images.iter().map(|i| (i.id, i.size, i.shared, i.unique(), i.containers)).collect();
+    assert_eq!(
+        figures,
+        [(digest(1), 30, 10, 20, 1), (digest(2), 10, 10, 0, 0), (digest(3), 0, 0, 0, 0)]
+    );
+    assert_eq!((usage.layers, usage.reclaimable), (20, 0));
+}
+
+#[test]
+fn a_store_of_the_first_version_is_brought_up_to_date() {
+    let root = Root::new();
+    std::fs::create_dir_all(&root.0).unwrap();
+    db::make_version(&root.0, 1);
+    let store = Store::new(&root.0);
+    image(&store, 1, &[layer(7)], &[name("a")]);
+    assert_eq!(store.target(&name("a")).unwrap(), None);
+    assert!(store.variants(&digest(1)).unwrap().is_empty());
 }

@@ -14,10 +14,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::ExitCode;
+pub(crate) use tug_engine::SWEEPER;
 use tug_sys::signals::SignalFd;
-
-/// argv[0] of a command that was interrupted; followed by the data root and the signal.
-pub(crate) const SWEEPER: &str = "tug-sweep";
 
 /// SIGHUP, SIGINT, SIGTERM.
 const SIGNALS: [i32; 3] = [1, 2, 15];
@@ -77,6 +75,9 @@ pub(crate) fn sweep(words: &[OsString]) -> ExitCode {
     let [data_root, signal] = words else { return ExitCode::from(1) };
     // What cannot be removed now, the next command finds.
     let _ = tug_store::sweep_dead(Path::new(data_root));
-    let signal: u8 = signal.to_string_lossy().parse().unwrap_or(2);
-    ExitCode::from(128u8.saturating_add(signal))
+    match signal.to_string_lossy().parse().unwrap_or(2) {
+        // Nobody was interrupted: a removal left its files to be deleted.
+        0 => ExitCode::SUCCESS,
+        signal => ExitCode::from(128u8.saturating_add(signal)),
+    }
 }

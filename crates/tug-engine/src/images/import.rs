@@ -53,6 +53,7 @@ impl Engine {
         let whole = Whole {
             config: &config,
             manifest: None,
+            index: None,
             created: Some(&created),
             layers: &layers,
             tags: options.reference.as_slice(),

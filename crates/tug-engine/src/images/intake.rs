@@ -4,16 +4,16 @@
 use crate::time::seconds_of;
 use crate::{Engine, Error};
 use std::sync::{Mutex, PoisonError};
-use tug_store::{LayerEntry, Lease, NewImage, Store};
+use tug_store::{LayerEntry, Lease, NewImage};
 use tug_types::{DiffId, Digest, ImageReference};
 
 /// An image coming in. Dropped before [`Intake::finish`], it leaves nothing of what it brought.
 pub(super) struct Intake<'a> {
-    store: &'a Store,
+    engine: &'a Engine,
     /// Given back before anything is collected.
     claim: Option<Claim>,
-    /// Blobs it wrote, each with the image it belongs to.
-    blobs: Vec<(Digest, Digest)>,
+    /// Blobs it wrote: collected should no image name them in the end.
+    blobs: Vec<Digest>,
 }
 
 /// What threads that unpack share.
@@ -48,6 +48,8 @@ pub(super) struct Whole<'a> {
     pub(super) config: &'a [u8],
     /// The manifest's own bytes, when there is one.
     pub(super) manifest: Option<&'a [u8]>,
+    /// The own bytes of the index that names the manifest, when the names stand for an index.
+    pub(super) index: Option<&'a [u8]>,
     /// RFC 3339, from the config.
     pub(super) created: Option<&'a str>,
     /// Base first.
@@ -67,12 +69,11 @@ pub(super) fn digest_of(bytes: &[u8]) -> Digest {
 impl<'a> Intake<'a> {
     /// Takes a lease. Clears away on the occasion what killed commands left half-done.
     pub(super) fn begin(engine: &'a Engine) -> Result<Self, Error> {
-        let store = &engine.store;
-        let lease = Lease::create(store.root()).map_err(tug_store::Error::from)?;
+        let lease = Lease::create(engine.store.root()).map_err(tug_store::Error::from)?;
         // Somebody else's litter must not keep this image out; the next command tries again.
-        let _ = tug_store::sweep_dead(store.root());
+        let _ = tug_store::sweep_dead(engine.store.root());
         let claim = Claim { lease, layers: Mutex::new(Vec::new()) };
-        Ok(Self { store, claim: Some(claim), blobs: Vec::new() })
+        Ok(Self { engine, claim: Some(claim), blobs: Vec::new() })
     }
 
     /// What this intake has laid claim to.
@@ -85,59 +86,54 @@ impl<'a> Intake<'a> {
 
     /// Makes the layers durable; before the first [`Intake::record`].
     pub(super) fn sync(&self) -> Result<(), Error> {
-        Ok(self.store.layers().sync().map_err(tug_store::Error::from)?)
+        Ok(self.engine.store.layers().sync().map_err(tug_store::Error::from)?)
     }
 
-    /// Writes config and manifest; before [`Intake::sync`]. Returns the image's id.
+    /// Writes config, manifest and index; before [`Intake::sync`]. Returns the image's id.
     pub(super) fn put_blobs(&mut self, whole: &Whole<'_>) -> Result<Digest, Error> {
-        let blobs = self.store.blobs();
-        let id = blobs.put(self.claim()?.lease(), whole.config).map_err(tug_store::Error::from)?;
-        self.blobs.push((id, id));
-        if let Some(manifest) = whole.manifest
-            && !self.is_known(&id)?
-        {
-            let digest =
-                blobs.put(self.claim()?.lease(), manifest).map_err(tug_store::Error::from)?;
-            self.blobs.push((digest, id));
+        for bytes in [whole.manifest, whole.index].into_iter().flatten() {
+            self.put(bytes)?;
         }
-        Ok(id)
+        self.put(whole.config)
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<Digest, Error> {
+        let put = self.engine.store.blobs().put(self.claim()?.lease(), bytes);
+        let digest = put.map_err(tug_store::Error::from)?;
+        self.blobs.push(digest);
+        Ok(digest)
     }
 
     /// The one transaction that makes it an image.
     pub(super) fn record(&self, id: Digest, whole: &Whole<'_>) -> Result<bool, Error> {
-        let manifest = self.blobs.iter().find(|(blob, image)| *image == id && *blob != id);
-        Ok(self.store.put_image(&NewImage {
+        let head: tug_registry::ConfigHead =
+            serde_json::from_slice(whole.config).unwrap_or_default();
+        Ok(self.engine.store.put_image(&NewImage {
             id,
             config: whole.config,
-            manifest_digest: manifest.map(|(digest, _)| *digest),
+            manifest_digest: whole.manifest.map(digest_of),
             created: whole.created.map_or(0, seconds_of),
             layers: whole.layers,
             tags: whole.tags,
             digests: whole.digests,
+            index: whole.index.map(digest_of),
+            platform: &head.platform().to_string(),
         })?)
     }
 
-    /// Gives the lease back. What it brought and no image names is collected.
+    /// Gives the lease back. What it brought and no image names is collected, and on the occasion
+    /// what others left.
     pub(super) fn finish(mut self) -> Result<(), Error> {
-        self.settle()
-    }
-
-    fn is_known(&self, id: &Digest) -> Result<bool, Error> {
-        Ok(!self.store.images_by_prefix(&id.hex())?.is_empty())
+        self.settle()?;
+        self.engine.collect_leftovers();
+        Ok(())
     }
 
     fn settle(&mut self) -> Result<(), Error> {
         let Some(Claim { lease, layers }) = self.claim.take() else { return Ok(()) };
         drop(lease);
         let layers = layers.into_inner().unwrap_or_else(PoisonError::into_inner);
-        for layer in self.store.unreferenced_layers(&layers)? {
-            self.store.layers().remove(&layer).map_err(tug_store::Error::from)?;
-        }
-        for (blob, image) in std::mem::take(&mut self.blobs) {
-            if !self.is_known(&image)? {
-                self.store.blobs().remove(&blob).map_err(tug_store::Error::from)?;
-            }
-        }
+        self.engine.store.discard(&layers, &std::mem::take(&mut self.blobs))?.delete()?;
         Ok(())
     }
 }

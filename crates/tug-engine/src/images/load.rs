@@ -81,6 +81,7 @@ impl Engine {
             .map(|(image, config)| Whole {
                 config: &image.config,
                 manifest: image.manifest.as_deref(),
+                index: None,
                 created: config.created.as_deref(),
                 layers: &image.layers,
                 tags: &image.tags,

@@ -10,6 +10,7 @@
 //! | `import` | a root filesystem into an image of one layer |
 //! | `changes` | Dockerfile instructions given on the command line |
 //! | `intake` | what all of them share: the lease, the recording, the undo |
+//! | `clearing` | giving space back |
 //! | `error` | what can be wrong with an archive or a change |
 //!
 //! Every way in follows the same order: layers under a lease, then manifest and config, then one
@@ -17,6 +18,7 @@
 
 mod archive;
 mod changes;
+mod clearing;
 mod docker_archive;
 mod error;
 mod fetch;
@@ -30,6 +32,7 @@ mod pull;
 #[cfg(test)]
 mod tests;
 
+pub use clearing::SWEEPER;
 pub use import::ImportOptions;
 pub use load::{LoadOptions, Loaded};
 pub use pull::{PullOptions, Pulled};

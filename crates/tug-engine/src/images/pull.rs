@@ -170,6 +170,7 @@ impl Engine {
         let whole = Whole {
             config: &resolved.config_bytes,
             manifest: Some(&resolved.manifest_bytes),
+            index: resolved.index.as_ref().map(|(bytes, _)| bytes.as_slice()),
             created: config.created.as_deref(),
             layers,
             tags: tag.as_slice(),

@@ -302,7 +302,7 @@ fn removal_stops_at_a_living_lease() {
     drop(lease);
     let trash = layers.detach(&info.diff_id).unwrap().unwrap();
     assert!(!layers.contains(&info.diff_id));
-    assert_eq!(entries(&temp.path().join("data/tmp")).unwrap().len(), 2, ".sweep and the trash");
+    assert_eq!(entries(&temp.path().join("data/tmp")).unwrap().len(), 3, "two locks and the trash");
     trash.delete().unwrap();
     assert!(layers.remove(&info.diff_id).unwrap(), "gone is gone");
     assert!(matches!(layers.info(&info.diff_id), Err(LayerError::NotFound { .. })));

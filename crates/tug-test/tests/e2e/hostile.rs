@@ -17,7 +17,7 @@ fn stored(s: &Sandbox) -> Vec<String> {
     found
         .ok()
         .lines()
-        .filter(|line| !["blobs/sha256", "tmp/.sweep"].contains(line))
+        .filter(|line| !["blobs/sha256", "tmp/.collect", "tmp/.sweep"].contains(line))
         .map(str::to_owned)
         .collect()
 }

@@ -190,8 +190,9 @@ fn pulls_at_once_share_their_layers() {
     let layers = std::fs::read_dir(s.data_root().join("layers")).map(Iterator::count);
     assert!(matches!(layers, Ok(1)), "{layers:?}");
     let leftovers = std::fs::read_dir(s.data_root().join("tmp"));
-    let leftovers =
-        leftovers.map_or(0, |dir| dir.flatten().filter(|e| e.file_name() != ".sweep").count());
+    let leftovers = leftovers.map_or(0, |dir| {
+        dir.flatten().filter(|e| !e.file_name().as_encoded_bytes().starts_with(b".")).count()
+    });
     assert_eq!(leftovers, 0);
 }
 
@@ -214,7 +215,8 @@ fn a_killed_pull_leaves_no_half_image_and_the_next_one_works() {
     s.tug(&["pull", &name]).ok();
     s.tug(&["run", "--rm", &name, "true"]).ok();
     let leftovers = std::fs::read_dir(s.data_root().join("tmp"));
-    let leftovers =
-        leftovers.map_or(0, |dir| dir.flatten().filter(|e| e.file_name() != ".sweep").count());
+    let leftovers = leftovers.map_or(0, |dir| {
+        dir.flatten().filter(|e| !e.file_name().as_encoded_bytes().starts_with(b".")).count()
+    });
     assert_eq!(leftovers, 0);
 }

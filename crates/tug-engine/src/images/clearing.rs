@@ -1,0 +1,55 @@
+//! Giving space back: what nothing refers to any more leaves the store at once, its files are
+//! deleted right away when they are few, and by a process of their own when they are many.
+
+use crate::{Engine, Error};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use tug_store::{Collected, Discarded};
+
+/// argv[0] of a process that deletes what was moved out of its place; followed by the data root and
+/// the number of the signal that interrupted the command before it, 0 for none.
+pub const SWEEPER: &str = "tug-sweep";
+
+/// What a killed command had finished is kept so long for its repetition.
+const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// So many files are deleted in a few milliseconds.
+const FEW: u64 = 500;
+
+impl Engine {
+    /// Deletes every layer and blob that no image, container or running command refers to.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or something cannot be deleted.
+    pub fn collect(&self) -> Result<Collected, Error> {
+        self.store.sweep().map_err(tug_store::Error::from)?;
+        Ok(self.store.collect(Duration::ZERO)?.delete()?)
+    }
+
+    /// The same for what has been lying about for long, on the occasion of another command. It must
+    /// not fail for it: the next one tries again.
+    pub(crate) fn collect_leftovers(&self) {
+        if let Ok(gone) = self.store.collect(GRACE) {
+            let _ = self.delete_later(gone);
+        }
+    }
+
+    /// Deletes now, or lets a process do it that outlives this one.
+    pub(crate) fn delete_later(&self, gone: Discarded) -> Result<(), Error> {
+        if gone.entries() > FEW && self.start_sweeper().is_ok() {
+            return Ok(());
+        }
+        gone.delete()?;
+        Ok(())
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the binary starts itself")]
+    fn start_sweeper(&self) -> std::io::Result<()> {
+        let mut sweeper = Command::new(&self.settings.exe);
+        sweeper.arg0(SWEEPER).arg(self.store.root()).arg("0");
+        sweeper.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // Ctrl-C at the terminal is meant for the command, not for what it left to be done.
+        sweeper.process_group(0).current_dir("/").spawn().map(drop)
+    }
+}
