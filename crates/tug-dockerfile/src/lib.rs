@@ -1,6 +1,6 @@
 //! The Dockerfile language, as BuildKit's Dockerfile 1.x frontend reads it. Pure: bytes in, values out.
 //!
-//! - [`Dockerfile`] is the syntax tree, with spans into its [`Source`].
+//! - [`parse`] makes a [`Dockerfile`], the syntax tree, with spans into its [`Source`].
 //! - [`Expander`] replaces variables in a word; [`Env`] and [`platform_args`] are what it looks in.
 //! - [`Diagnostic`] is one error with its place.
 //!
@@ -12,15 +12,22 @@ mod directive;
 mod duration;
 mod env;
 mod expand;
+mod fault;
+mod flags;
 mod heredoc;
+mod instruction;
+mod lines;
 mod mount;
+mod parse;
 mod platform;
 mod port;
 mod problem;
+mod shape;
 mod shell_pattern;
 mod source;
 mod span;
 mod suggest;
+mod words;
 
 pub use ast::{
     Add, Arg, CommandLine, Copy, Device, Directives, Dockerfile, GlobalArg, Head, Healthcheck,
@@ -33,6 +40,7 @@ pub use duration::DurationError;
 pub use env::Env;
 pub use expand::{ExpandError, ExpandProblem, Expanded, Expander, NoVariables, Variables};
 pub use mount::{CsvError, Mount, MountError, MountKind, Sharing};
+pub use parse::{parse, parse_trigger};
 pub use platform::{Platform, PlatformError, platform_args};
 pub use port::{ExposedPorts, PortError, parse_ports};
 pub use problem::Problem;
