@@ -2,6 +2,7 @@
 //!
 //! - [`parse`] makes a [`Dockerfile`], the syntax tree, with spans into its [`Source`].
 //! - [`Expander`] replaces variables in a word; [`Env`] and [`platform_args`] are what it looks in.
+//! - [`GlobalScope`] and [`StageScope`] evaluate `FROM` lines and instructions, [`Evaluated`].
 //! - [`Diagnostic`] is one error with its place.
 //!
 //! It refuses to know what an instruction does: no files, no images, no graph.
@@ -22,6 +23,7 @@ mod parse;
 mod platform;
 mod port;
 mod problem;
+mod scope;
 mod shape;
 mod shell_pattern;
 mod source;
@@ -44,6 +46,9 @@ pub use parse::{parse, parse_trigger};
 pub use platform::{Platform, PlatformError, platform_args};
 pub use port::{ExposedPorts, PortError, parse_ports};
 pub use problem::Problem;
+pub use scope::{
+    DEFAULT_PATH, Evaluated, GlobalScope, Header, Inputs, StageScope, proxy_variables,
+};
 pub use shell_pattern::PatternError;
 pub use source::Source;
 pub use span::{Position, Span, Spanned};

@@ -1,0 +1,3 @@
+//! The language as a user of the crate sees it: tables of what must come out.
+
+mod expansion;
