@@ -3,6 +3,7 @@
 //! - [`parse`] makes a [`Dockerfile`], the syntax tree, with spans into its [`Source`].
 //! - [`Expander`] replaces variables in a word; [`Env`] and [`platform_args`] are what it looks in.
 //! - [`GlobalScope`] and [`StageScope`] evaluate `FROM` lines and instructions, [`Evaluated`].
+//! - [`Ignore`] reads ignore files; [`Pattern`] is one path pattern.
 //! - [`Diagnostic`] is one error with its place.
 //!
 //! It refuses to know what an instruction does: no files, no images, no graph.
@@ -15,7 +16,9 @@ mod env;
 mod expand;
 mod fault;
 mod flags;
+mod glob;
 mod heredoc;
+mod ignore;
 mod instruction;
 mod lines;
 mod mount;
@@ -41,6 +44,8 @@ pub use directive::{CheckOptionError, CheckOptions};
 pub use duration::DurationError;
 pub use env::Env;
 pub use expand::{ExpandError, ExpandProblem, Expanded, Expander, NoVariables, Variables};
+pub use glob::{GlobError, Pattern};
+pub use ignore::{Ignore, IgnoreError, IgnoreReason, Verdict, clean};
 pub use mount::{CsvError, Mount, MountError, MountKind, Sharing};
 pub use parse::{parse, parse_trigger};
 pub use platform::{Platform, PlatformError, platform_args};

@@ -1,3 +1,4 @@
 //! The language as a user of the crate sees it: tables of what must come out.
 
 mod expansion;
+mod ignoring;
