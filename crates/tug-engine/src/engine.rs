@@ -18,8 +18,23 @@ pub struct Settings {
     pub docker_config_dir: Option<PathBuf>,
     /// Mirrors of docker.io, as URLs, tried in order.
     pub mirrors: Vec<String>,
+    /// The files that say how registries are reached and whom to trust.
+    pub registries: RegistryFiles,
     /// `DOCKER_DEFAULT_PLATFORM`.
     pub default_platform: Option<String>,
+}
+
+/// Where the settings of registries are. What is not there says nothing.
+#[derive(Clone, Debug, Default)]
+pub struct RegistryFiles {
+    /// `registries.json`, the machine's before the user's.
+    pub settings: Vec<PathBuf>,
+    /// `policy.json`, which signatures are demanded; each of them must agree.
+    pub policies: Vec<PathBuf>,
+    /// Directories laid out as `/etc/docker/certs.d`.
+    pub certs_dirs: Vec<PathBuf>,
+    /// Where log-ins are kept that no helper keeps.
+    pub vault: Option<tug_registry::Vault>,
 }
 
 /// The use cases over one data root. Cheap to make: nothing is opened before it is needed.

@@ -13,6 +13,8 @@ pub enum Error {
     AmbiguousContainer { prefix: String, candidates: Vec<String> },
     #[error("No such image: {name}")]
     NoImage { name: String },
+    #[error("An image does not exist locally with the tag: {name}")]
+    NotToPush { name: String },
     #[error("multiple images match the id prefix {prefix:?}: {}", candidates.join(", "))]
     AmbiguousImage { prefix: String, candidates: Vec<String> },
     #[error("get {name}: no such volume")]
@@ -96,9 +98,10 @@ impl Error {
 impl Explain for Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::NoContainer { .. } | Self::NoImage { .. } | Self::NoVolume { .. } => {
-                Kind::NotFound
-            }
+            Self::NoContainer { .. }
+            | Self::NoImage { .. }
+            | Self::NotToPush { .. }
+            | Self::NoVolume { .. } => Kind::NotFound,
             Self::AmbiguousContainer { .. }
             | Self::AmbiguousImage { .. }
             | Self::BadName { .. }

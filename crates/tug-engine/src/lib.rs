@@ -36,7 +36,7 @@ pub mod view;
 mod volumes;
 
 pub use create::Created;
-pub use engine::{Engine, Settings};
+pub use engine::{Engine, RegistryFiles, Settings};
 pub use error::Error;
 pub use exec::ExecSession;
 pub use images::*;
@@ -44,6 +44,7 @@ pub use list::LogSource;
 pub use model::*;
 pub use remove::RemoveOptions;
 pub use start::Started;
+pub use tug_registry::Vault;
 pub use view::*;
 
 /// argv[0] of the process a monitor turns into to tidy up: followed by data root, exec root and the

@@ -4,14 +4,14 @@
 //! ```text
 //! GET manifest ──► 401 + challenge ──► credentials? ──► GET/POST realm ──► token ──► GET manifest
 //! ```
-//! What worked is remembered for each repository of an endpoint until it expires or is refused.
+//! What worked is remembered for each repository of an endpoint (and kind of access) until it expires or is refused.
 
 use crate::challenge::Challenge;
 use crate::credentials::{self, Credentials, CredentialsError};
 use crate::endpoint::{Endpoint, is_loopback};
 use crate::error::{Ask, Error};
 use crate::refusal::Refusal;
-use crate::transport::{Transport, read_limited};
+use crate::transport::{Outgoing, Transport, read_limited};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
@@ -20,11 +20,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, OnceCell};
 
-/// What an endpoint was shown, by repository. One lock for all: whoever needs a new token first
+/// What an endpoint was shown, by what it allows. One lock for all: whoever needs a new token first
 /// fetches it, the others wait and take it.
 #[derive(Debug, Default)]
 pub(crate) struct Authorizations {
-    known: Mutex<HashMap<String, Authorization>>,
+    known: Mutex<HashMap<Vec<String>, Authorization>>,
     credentials: OnceCell<Result<Option<Credentials>, CredentialsError>>,
 }
 
@@ -50,9 +50,9 @@ const LONGEST_ANSWER: u64 = 1 << 20;
 
 impl Authorizations {
     /// What to send unasked.
-    pub(crate) async fn current(&self, repository: &str) -> Option<HeaderValue> {
+    pub(crate) async fn current(&self, ask: &Ask) -> Option<HeaderValue> {
         let known = self.known.lock().await;
-        let found = known.get(repository)?;
+        let found = known.get(&ask.scopes())?;
         let fresh = found.expires.is_none_or(|expires| Instant::now() < expires);
         fresh.then(|| found.header.clone())
     }
@@ -74,7 +74,7 @@ impl Transport {
         refused: Option<&HeaderValue>,
     ) -> Result<Option<HeaderValue>, Error> {
         let mut known = endpoint.authorizations.known.lock().await;
-        if let Some(other) = known.get(&ask.repository)
+        if let Some(other) = known.get(&ask.scopes())
             && Some(&other.header) != refused
             && other.expires.is_none_or(|expires| Instant::now() < expires)
         {
@@ -96,7 +96,7 @@ impl Transport {
         if Some(&answer.header) == refused {
             return Ok(None);
         }
-        known.insert(ask.repository.clone(), answer.clone());
+        known.insert(ask.scopes(), answer.clone());
         Ok(Some(answer.header))
     }
 
@@ -119,8 +119,7 @@ impl Transport {
         scope: Option<&str>,
     ) -> Result<Authorization, Error> {
         let mut realm = request.url()?;
-        let ours = format!("repository:{}:pull", request.ask.repository);
-        let scope = scope.unwrap_or(&ours);
+        let scopes = scopes(request.ask, scope);
         let mut headers = HeaderMap::new();
         let mut method = Method::GET;
         let mut body = None;
@@ -135,7 +134,7 @@ impl Transport {
                     ("grant_type", "refresh_token"),
                     ("service", service.unwrap_or("")),
                     ("client_id", "tug"),
-                    ("scope", scope),
+                    ("scope", &scopes.join(" ")),
                     ("refresh_token", token.reveal()),
                 ];
                 body = form(&realm, &fields);
@@ -145,21 +144,41 @@ impl Transport {
                 if let Some(service) = service {
                     query.append_pair("service", service);
                 }
-                query.append_pair("scope", scope);
+                for scope in &scopes {
+                    query.append_pair("scope", scope);
+                }
                 if let Some(Credentials::Password { user, secret }) = other {
                     query.append_pair("account", user);
                     headers.insert(AUTHORIZATION, basic(user, secret.reveal()));
                 }
             }
         }
+        let body = body.map(bytes::Bytes::from);
+        let outgoing = Outgoing { method, headers, body, url: None };
         let response = self
-            .follow(request.ask, method, realm, headers, body)
+            .follow(request.ask, &outgoing, realm)
             .await
             .map_err(|broken| request.failed(broken.reason(), false, broken.is_transient()))?;
         let status = response.status();
         let bytes = read_limited(response, LONGEST_ANSWER).await;
         request.read(status, bytes)
     }
+}
+
+/// What the token must allow: what the challenge asks for, and what is going to be done beside it.
+fn scopes(ask: &Ask, challenged: Option<&str>) -> Vec<String> {
+    let mut all: Vec<String> =
+        challenged.unwrap_or("").split_ascii_whitespace().map(str::to_owned).collect();
+    for ours in ask.scopes() {
+        // `repository:x:` with whatever actions: the registry knows better which it wants to see.
+        let resource = ours.rsplit_once(':').map_or("", |(resource, _)| resource).to_owned() + ":";
+        match all.iter_mut().find(|scope| scope.starts_with(&resource)) {
+            Some(scope) if ours.ends_with("push") && !scope.contains("push") => *scope = ours,
+            Some(_) => {}
+            None => all.push(ours),
+        }
+    }
+    all
 }
 
 struct TokenRequest<'a> {
@@ -228,11 +247,11 @@ pub(crate) fn denied(endpoint: &Endpoint, ask: &Arc<Ask>, text: String) -> Error
         _ => format!("{registry}/{}", ask.repository),
     };
     let credentials = endpoint.authorizations.credentials_problem();
-    Error::Denied { name, registry, text, credentials }
+    Error::Denied { access: ask.access(), name, registry, text, credentials }
 }
 
 fn basic(user: &str, secret: &str) -> HeaderValue {
-    let pair = base64(format!("{user}:{secret}").as_bytes());
+    let pair = crate::base64::encode(format!("{user}:{secret}").as_bytes());
     let mut header = HeaderValue::from_str(&format!("Basic {pair}"))
         .unwrap_or_else(|_| HeaderValue::from_static("Basic"));
     header.set_sensitive(true);
@@ -246,32 +265,9 @@ fn form(any: &Url, fields: &[(&str, &str)]) -> Option<String> {
     url.query().map(str::to_owned)
 }
 
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for group in bytes.chunks(3) {
-        let value = group.iter().fold(0u32, |value, b| value << 8 | u32::from(*b))
-            << (8 * (3 - group.len()));
-        for digit in 0..4 {
-            let index = value >> (18 - 6 * digit) & 63;
-            text.push(if digit <= group.len() { char::from(DIGITS[index as usize]) } else { '=' });
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64_is_padded() {
-        for (bytes, text) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
-        {
-            assert_eq!(base64(bytes.as_bytes()), text);
-        }
-    }
 
     #[test]
     fn a_form_escapes_what_a_query_would() {

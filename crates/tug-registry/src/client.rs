@@ -2,14 +2,16 @@
 
 use crate::Descriptor;
 use crate::blob::{BlobEvent, BlobStream};
-use crate::endpoint::Source;
-use crate::error::Error;
+use crate::endpoint::{Source, endpoints};
+use crate::error::{Ask, Error, What};
 use crate::platform::Platform;
 use crate::reader::BlobReader;
 use crate::resolve::{Resolved, Resolver};
 use crate::settings::Settings;
 use crate::transport::Transport;
+use crate::upload::{Destination, OpenSource, UploadEvent, Uploader, pages};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tug_types::{Digest, ImageReference};
@@ -78,5 +80,99 @@ impl Client {
         let stream = BlobStream::new(self.transport.clone(), source, descriptor, observer)
             .ok_or_else(|| Error::Address(source.repository.clone()))?;
         Ok(BlobReader::start(self.runtime.handle(), stream))
+    }
+
+    /// Where the blobs of a repository are to be had. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// [`Error::Address`] when a configured mirror is no URL.
+    pub fn source(&self, reference: &ImageReference) -> Result<Source, Error> {
+        let endpoints = endpoints(reference.registry(), &self.transport.settings)?;
+        Ok(Source { repository: reference.repository().to_owned(), endpoints })
+    }
+
+    /// Where a push of this name goes. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// [`Error::Address`] when the registry is no host.
+    pub fn destination(&self, reference: &ImageReference) -> Result<Destination, Error> {
+        Destination::new(reference, &self.transport)
+    }
+
+    /// The size of a blob that the destination has; `None` when it has not.
+    ///
+    /// # Errors
+    /// When the registry does not answer or refuses.
+    pub fn probe(&self, to: &Destination, digest: Digest) -> Result<Option<u64>, Error> {
+        self.runtime.block_on(to.probe(&self.transport, digest))
+    }
+
+    /// Has the registry take a blob over from another of its repositories. False when it cannot.
+    ///
+    /// # Errors
+    /// When the registry does not answer.
+    pub fn mount(&self, to: &Destination, digest: Digest, from: &str) -> Result<bool, Error> {
+        self.runtime.block_on(to.mount(&self.transport, digest, from))
+    }
+
+    /// Sends a blob in pieces and answers with its digest and size. `name` is what errors call it,
+    /// `open` is called again when the registry has forgotten what it got.
+    ///
+    /// # Errors
+    /// What the registry answered as often as one is ready to try, or [`Error::Source`];
+    /// [`Error::Abandoned`] once `cancelled` is set.
+    pub fn upload(
+        &self,
+        to: &Destination,
+        name: Digest,
+        open: &mut OpenSource<'_>,
+        observer: &(dyn Fn(UploadEvent) + Sync),
+        cancelled: &AtomicBool,
+    ) -> Result<(Digest, u64), Error> {
+        let (transport, runtime) = (&*self.transport, self.runtime.handle());
+        Uploader { transport, runtime, destination: to, observer, cancelled }.upload(name, open)
+    }
+
+    /// Gives the destination a manifest under a tag or its digest.
+    ///
+    /// # Errors
+    /// What the registry answered; [`Error::OtherDigest`] when it took it for something else.
+    pub fn publish(
+        &self,
+        to: &Destination,
+        name: &str,
+        media_type: &str,
+        bytes: &[u8],
+        on_retry: &(dyn Fn(u32, Duration) + Sync),
+    ) -> Result<Digest, Error> {
+        self.runtime.block_on(to.publish(&self.transport, name, media_type, bytes, on_retry))
+    }
+
+    /// The tags of a repository, in the registry's order, from the first endpoint that has it.
+    ///
+    /// # Errors
+    /// As [`Client::resolve`].
+    pub fn tags(&self, reference: &ImageReference) -> Result<Vec<String>, Error> {
+        #[derive(serde::Deserialize)]
+        struct Page {
+            tags: Option<Vec<String>>,
+        }
+        let read = |bytes: &[u8]| {
+            serde_json::from_slice::<Page>(bytes).map(|page| page.tags.unwrap_or_default())
+        };
+        let mut failure = None;
+        for endpoint in endpoints(reference.registry(), &self.transport.settings)? {
+            let ask = Arc::new(Ask {
+                registry: endpoint.registry.clone(),
+                repository: reference.repository().to_owned(),
+                what: What::Tags,
+            });
+            match self.runtime.block_on(pages(&self.transport, &endpoint, &ask, read)) {
+                Ok(tags) => return Ok(tags),
+                Err(error) if !error.is_endpoints_fault() => return Err(error),
+                Err(error) => failure = Some(error),
+            }
+        }
+        Err(failure.unwrap_or_else(|| Error::Address(reference.registry().to_owned())))
     }
 }

@@ -2,6 +2,8 @@
 
 use crate::auth::Authorizations;
 use crate::error::Error;
+use crate::settings::Settings;
+use crate::tls::host_and_port;
 use reqwest::Url;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
@@ -67,6 +69,11 @@ impl Endpoint {
         self.working.get().is_some_and(|n| self.bases[*n].scheme() == "http")
     }
 
+    /// The base URL that answered, or the one to be tried first.
+    pub(crate) fn base(&self) -> Option<&Url> {
+        self.candidates().next().map(|(_, url)| url)
+    }
+
     /// Whether a URL is one of this host's own.
     pub(crate) fn owns(&self, url: &Url) -> bool {
         self.bases.iter().any(|base| base.origin() == url.origin())
@@ -79,28 +86,41 @@ impl Endpoint {
     }
 }
 
-/// The endpoints for a registry as named in a reference, in order.
+/// The endpoints to read from a registry as named in a reference, in order: its mirrors, itself,
+/// its fallbacks.
 ///
 /// # Errors
 /// [`Error::Address`] when a configured mirror is no URL.
-pub(crate) fn endpoints(registry: &str, mirrors: &[String]) -> Result<Vec<Arc<Endpoint>>, Error> {
-    if registry != "docker.io" {
-        let bases = bases_of_host(registry).ok_or_else(|| Error::Address(registry.to_owned()))?;
-        return Ok(vec![Endpoint::new(registry, bases)]);
+pub(crate) fn endpoints(registry: &str, settings: &Settings) -> Result<Vec<Arc<Endpoint>>, Error> {
+    let own = own_endpoint(registry, settings)?;
+    let known = settings.registries.get(registry);
+    let hubs = settings.mirrors.iter().filter(|_| registry == "docker.io");
+    let before = hubs.chain(known.iter().flat_map(|known| &known.mirrors));
+    let after = known.iter().flat_map(|known| &known.fallbacks);
+    let other =
+        |text: &String| mirror_endpoint(text, settings).ok_or_else(|| Error::Address(text.clone()));
+    let mut all = before.map(other).collect::<Result<Vec<_>, _>>()?;
+    all.push(own);
+    for text in after {
+        all.push(other(text)?);
     }
-    let mut all = Vec::new();
-    for mirror in mirrors {
-        all.push(mirror_endpoint(mirror).ok_or_else(|| Error::Address(mirror.clone()))?);
-    }
-    let hub = bases_of_host("registry-1.docker.io").unwrap_or_default();
-    all.push(Endpoint::new("docker.io", hub));
     Ok(all)
 }
 
+/// The registry itself: where pushes and log-ins go.
+///
+/// # Errors
+/// [`Error::Address`].
+pub(crate) fn own_endpoint(registry: &str, settings: &Settings) -> Result<Arc<Endpoint>, Error> {
+    let host = if registry == "docker.io" { "registry-1.docker.io" } else { registry };
+    let bases = bases_of_host(host, settings);
+    Ok(Endpoint::new(registry, bases.ok_or_else(|| Error::Address(registry.to_owned()))?))
+}
+
 /// A mirror is written as a URL, whose scheme then is the user's decision, or as a bare host.
-fn mirror_endpoint(text: &str) -> Option<Arc<Endpoint>> {
+fn mirror_endpoint(text: &str, settings: &Settings) -> Option<Arc<Endpoint>> {
     if !text.contains("://") {
-        return Some(Endpoint::new(text, bases_of_host(text.trim_end_matches('/'))?));
+        return Some(Endpoint::new(text, bases_of_host(text.trim_end_matches('/'), settings)?));
     }
     let mut url = Url::parse(text).ok()?;
     if !matches!(url.scheme(), "http" | "https") || url.query().is_some() {
@@ -116,13 +136,17 @@ fn mirror_endpoint(text: &str) -> Option<Arc<Endpoint>> {
     Some(Endpoint::new(&registry, vec![url]))
 }
 
-/// HTTPS; on this very machine plain HTTP too, where nobody can listen in.
-fn bases_of_host(host: &str) -> Option<Vec<Url>> {
+/// HTTPS; plain HTTP too on this very machine, where nobody can listen in, and where the user said
+/// so.
+fn bases_of_host(host: &str, settings: &Settings) -> Option<Vec<Url>> {
     let https = Url::parse(&format!("https://{host}/")).ok()?;
     if https.host_str().is_none() || https.path() != "/" {
         return None;
     }
-    let plain = is_loopback(&https).then(|| Url::parse(&format!("http://{host}/")).ok()).flatten();
+    let names = [host.to_owned(), host_and_port(&https)];
+    let insecure = names.iter().find_map(|name| settings.registries.get(name));
+    let may_be_plain = is_loopback(&https) || insecure.is_some_and(|known| known.insecure);
+    let plain = may_be_plain.then(|| Url::parse(&format!("http://{host}/")).ok()).flatten();
     Some(std::iter::once(https).chain(plain).collect())
 }
 
@@ -140,7 +164,7 @@ mod tests {
 
     fn urls(registry: &str, mirrors: &[&str]) -> Vec<String> {
         let mirrors: Vec<String> = mirrors.iter().map(|m| (*m).to_owned()).collect();
-        let all = endpoints(registry, &mirrors).unwrap();
+        let all = endpoints(registry, &Settings { mirrors, ..Settings::default() }).unwrap();
         all.iter().flat_map(|e| e.bases.iter().map(Url::to_string)).collect()
     }
 
@@ -168,8 +192,30 @@ mod tests {
         );
         assert_eq!(urls("quay.io", &mirrors), ["https://quay.io/"]);
         for wrong in ["ftp://x", "http://", "", "a/b"] {
-            let error = endpoints("docker.io", &[wrong.to_owned()]).unwrap_err();
+            let settings = Settings { mirrors: vec![wrong.to_owned()], ..Settings::default() };
+            let error = endpoints("docker.io", &settings).unwrap_err();
             assert!(matches!(error, Error::Address(_)), "{wrong}: {error}");
         }
+    }
+
+    #[test]
+    fn any_registry_has_mirrors_fallbacks_and_exceptions() {
+        let file = br#"{"registries": {
+            "quay.io": {"mirrors": ["cache.lan:5000"], "fallbacks": ["https://f.io/quay"]},
+            "cache.lan:5000": {"insecure": true}}}"#;
+        let registries = crate::Registries::parse(file).unwrap();
+        let settings = Settings { registries, ..Settings::default() };
+        let all = endpoints("quay.io", &settings).unwrap();
+        let urls: Vec<String> =
+            all.iter().flat_map(|e| e.bases.iter().map(Url::to_string)).collect();
+        assert_eq!(
+            urls,
+            [
+                "https://cache.lan:5000/",
+                "http://cache.lan:5000/",
+                "https://quay.io/",
+                "https://f.io/quay/"
+            ]
+        );
     }
 }

@@ -26,17 +26,109 @@ pub enum What {
     Manifest(String),
     /// A config or a layer.
     Blob(Digest),
+    /// Whether the registry that is pushed to has a blob already.
+    Probe(Digest),
+    /// To take a blob over from another of its repositories.
+    Mount {
+        /// The blob.
+        digest: Digest,
+        /// The other repository.
+        from: String,
+    },
+    /// To take a blob in; named by a digest, its own or that of what it is made of.
+    Upload(Digest),
+    /// To take a manifest in, under a tag or a digest.
+    Publish(String),
+    /// The tags of the repository.
+    Tags,
+    /// The repositories of the registry.
+    Catalog,
+    /// Repositories matching some words.
+    Search(String),
+    /// Whether it knows somebody.
+    Login,
+}
+
+/// What is done to a repository, for the token that allows it and for the words when it is denied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// Reading.
+    Pull,
+    /// Reading and writing.
+    Push,
+    /// The registry as a whole.
+    Registry,
+}
+
+impl Ask {
+    /// What has to be allowed.
+    pub(crate) fn access(&self) -> Access {
+        match self.what {
+            What::Manifest(_) | What::Blob(_) | What::Tags => Access::Pull,
+            What::Probe(_) | What::Mount { .. } | What::Upload(_) | What::Publish(_) => {
+                Access::Push
+            }
+            What::Catalog | What::Search(_) | What::Login => Access::Registry,
+        }
+    }
+
+    /// The scopes a token must have (distribution's token authentication), most important first.
+    pub(crate) fn scopes(&self) -> Vec<String> {
+        let Self { repository, what, .. } = self;
+        match (self.access(), what) {
+            (Access::Pull, _) => vec![format!("repository:{repository}:pull")],
+            (Access::Push, What::Mount { from, .. }) => vec![
+                format!("repository:{repository}:pull,push"),
+                format!("repository:{from}:pull"),
+            ],
+            (Access::Push, _) => vec![format!("repository:{repository}:pull,push")],
+            (Access::Registry, What::Catalog) => vec!["registry:catalog:*".to_owned()],
+            (Access::Registry, _) => Vec::new(),
+        }
+    }
+
+    /// What it is about, without the verb.
+    pub(crate) fn object(&self) -> String {
+        let Self { registry, repository, what } = self;
+        match what {
+            What::Manifest(reference) => {
+                format!("manifest {reference} of {repository} from {registry}")
+            }
+            What::Blob(digest) => format!("blob {digest} of {repository} from {registry}"),
+            What::Probe(digest) | What::Mount { digest, .. } | What::Upload(digest) => {
+                format!("blob {digest} to {repository} at {registry}")
+            }
+            What::Publish(reference) => {
+                format!("manifest {reference} to {repository} at {registry}")
+            }
+            What::Tags => format!("tags of {repository} from {registry}"),
+            What::Catalog => format!("repositories of {registry}"),
+            What::Search(term) => format!("{term:?} at {registry}"),
+            What::Login => registry.clone(),
+        }
+    }
 }
 
 impl fmt::Display for Ask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { registry, repository, what } = self;
-        match what {
-            What::Manifest(reference) => {
-                write!(f, "manifest {reference} of {repository} from {registry}")
-            }
-            What::Blob(digest) => write!(f, "blob {digest} of {repository} from {registry}"),
-        }
+        let verb = match &self.what {
+            What::Manifest(_) | What::Blob(_) => "get",
+            What::Probe(_) | What::Mount { .. } | What::Upload(_) | What::Publish(_) => "push",
+            What::Tags | What::Catalog => "list",
+            What::Search(_) => "search",
+            What::Login => "log in to",
+        };
+        write!(f, "{verb} {}", self.object())
+    }
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pull => "pull",
+            Self::Push => "push",
+            Self::Registry => "registry",
+        })
     }
 }
 
@@ -68,11 +160,94 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// A registry's client certificate cannot be used.
+    #[error("use the client certificate {path}")]
+    ClientCertificate {
+        /// Of the certificate or its key.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file of settings cannot be read.
+    #[error("read {path}")]
+    SettingsFile {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file of settings is not what it should be.
+    #[error("{path} cannot be understood")]
+    SettingsFormat {
+        /// Which.
+        path: PathBuf,
+        /// Where and why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A setting that makes no sense.
+    #[error("{path}: {reason}")]
+    SettingsValue {
+        /// Which file.
+        path: PathBuf,
+        /// Which setting, and why.
+        reason: String,
+    },
+    /// What is to be pushed cannot be read.
+    #[error("{ask}: read it here")]
+    Source {
+        /// What was asked.
+        ask: Arc<Ask>,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The registry does not say where to send what it agreed to take.
+    #[error("{ask}: the registry names no place to send it to")]
+    NoLocation {
+        /// What was asked.
+        ask: Arc<Ask>,
+    },
+    /// The registry says that it took something else than what was sent.
+    #[error("{ask}: the registry answers with the digest {actual}, sent was {expected}")]
+    OtherDigest {
+        /// What was asked.
+        ask: Arc<Ask>,
+        /// As sent.
+        expected: Digest,
+        /// As answered.
+        actual: Digest,
+    },
+    /// User name or password are wrong.
+    #[error("{ask}: the registry refuses this user name and password{}", tail(text))]
+    LoginRefused {
+        /// What was asked.
+        ask: Arc<Ask>,
+        /// The registry's words.
+        text: String,
+    },
+    /// Neither Docker Hub's search nor a catalogue is offered.
+    #[error("{registry} offers neither a search nor a list of its repositories")]
+    NoSearch {
+        /// Who was asked.
+        registry: String,
+    },
+    /// What was to be read is not what the protocol says.
+    #[error("{ask}: the answer cannot be understood")]
+    Answer {
+        /// What was asked.
+        ask: Arc<Ask>,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
     /// A configured mirror, or a reference's registry, is no host or URL.
     #[error("{0:?} is not the address of a registry")]
     Address(String),
     /// No connection came about: name resolution, TCP or TLS.
-    #[error("get {ask}: cannot connect: {reasons}")]
+    #[error("{ask}: cannot connect: {reasons}")]
     Unreachable {
         /// What was asked.
         ask: Arc<Ask>,
@@ -80,7 +255,7 @@ pub enum Error {
         reasons: String,
     },
     /// The connection broke, or nothing came for too long, as often as one is ready to try.
-    #[error("get {ask}: connection lost {tries} times, last after {received} bytes: {reason}")]
+    #[error("{ask}: connection lost {tries} times, last after {received} bytes: {reason}")]
     Cut {
         /// What was asked.
         ask: Arc<Ask>,
@@ -93,10 +268,12 @@ pub enum Error {
     },
     /// 401 or 403, after whatever credentials there are.
     #[error(
-        "pull access denied for {name}, repository does not exist or may require authorization{}",
+        "{access} access denied for {name}, repository does not exist or may require authorization{}",
         tail(text)
     )]
     Denied {
+        /// What was wanted.
+        access: Access,
         /// The repository as the user knows it.
         name: String,
         /// Whom to log in to.
@@ -115,7 +292,7 @@ pub enum Error {
         text: String,
     },
     /// A manifest names a blob its registry does not have.
-    #[error("get {ask}: not found{}", tail(text))]
+    #[error("{ask}: not found{}", tail(text))]
     BlobUnknown {
         /// What was asked.
         ask: Arc<Ask>,
@@ -123,7 +300,7 @@ pub enum Error {
         text: String,
     },
     /// 429.
-    #[error("get {ask}: too many requests (HTTP 429){}", tail(text))]
+    #[error("{ask}: too many requests (HTTP 429){}", tail(text))]
     RateLimited {
         /// What was asked.
         ask: Arc<Ask>,
@@ -133,10 +310,12 @@ pub enum Error {
         text: String,
     },
     /// Any other answer than success.
-    #[error("get {ask}: HTTP {status}{}", tail(text))]
+    #[error("{ask}: HTTP {status}{}", tail(text))]
     Status {
         /// What was asked.
         ask: Arc<Ask>,
+        /// The number alone.
+        code: u16,
         /// The status with its reason, `500 Internal Server Error`.
         status: String,
         /// Whether trying again may help.
@@ -145,7 +324,7 @@ pub enum Error {
         text: String,
     },
     /// 401 without a challenge tug can answer.
-    #[error("get {ask}: the registry wants an authentication tug does not know: {header:?}")]
+    #[error("{ask}: the registry wants an authentication tug does not know: {header:?}")]
     Challenge {
         /// What was asked.
         ask: Arc<Ask>,
@@ -153,7 +332,7 @@ pub enum Error {
         header: String,
     },
     /// The token server refuses or is not well.
-    #[error("get {ask}: token server {realm}: {reason}")]
+    #[error("{ask}: token server {realm}: {reason}")]
     Token {
         /// What was asked.
         ask: Arc<Ask>,
@@ -167,7 +346,7 @@ pub enum Error {
         transient: bool,
     },
     /// Credentials would travel in the clear.
-    #[error("get {ask}: its token server {realm} is plain HTTP, credentials are not sent there")]
+    #[error("{ask}: its token server {realm} is plain HTTP, credentials are not sent there")]
     InsecureRealm {
         /// What was asked.
         ask: Arc<Ask>,
@@ -175,7 +354,7 @@ pub enum Error {
         realm: String,
     },
     /// A redirect that is not followed.
-    #[error("get {ask}: redirected to {to:?}: {reason}")]
+    #[error("{ask}: redirected to {to:?}: {reason}")]
     Redirect {
         /// What was asked.
         ask: Arc<Ask>,
@@ -185,7 +364,7 @@ pub enum Error {
         reason: &'static str,
     },
     /// The bytes are not those the digest names.
-    #[error("get {ask}: content does not match its digest: expected {expected}, got {actual}")]
+    #[error("{ask}: content does not match its digest: expected {expected}, got {actual}")]
     DigestMismatch {
         /// What was asked.
         ask: Arc<Ask>,
@@ -195,7 +374,7 @@ pub enum Error {
         actual: Digest,
     },
     /// The registry sends or announces another length than the manifest says.
-    #[error("get {ask}: content has the wrong size: expected {expected} bytes, got {actual}")]
+    #[error("{ask}: content has the wrong size: expected {expected} bytes, got {actual}")]
     SizeMismatch {
         /// What was asked.
         ask: Arc<Ask>,
@@ -205,7 +384,7 @@ pub enum Error {
         actual: u64,
     },
     /// A resumed download goes on elsewhere than asked.
-    #[error("get {ask}: asked to resume at byte {wanted}, the registry answered {range:?}")]
+    #[error("{ask}: asked to resume at byte {wanted}, the registry answered {range:?}")]
     Range {
         /// What was asked.
         ask: Arc<Ask>,
@@ -215,7 +394,7 @@ pub enum Error {
         range: String,
     },
     /// A manifest or config larger than any sane one.
-    #[error("get {ask}: larger than the {limit} bytes tug accepts")]
+    #[error("{ask}: larger than the {limit} bytes tug accepts")]
     TooLarge {
         /// What was asked.
         ask: Arc<Ask>,
@@ -223,7 +402,7 @@ pub enum Error {
         limit: u64,
     },
     /// What the registry holds is no image manifest.
-    #[error("{ask} is not an image")]
+    #[error("{} is not an image", ask.object())]
     Manifest {
         /// What was asked.
         ask: Arc<Ask>,
@@ -322,7 +501,7 @@ pub enum Error {
         earlier: Vec<Tried>,
     },
     /// The download was given up by its reader.
-    #[error("get {ask}: given up")]
+    #[error("{ask}: given up")]
     Abandoned {
         /// What was asked.
         ask: Arc<Ask>,
@@ -361,6 +540,11 @@ impl Error {
                 | Self::Runtime(_)
                 | Self::Tls(_)
                 | Self::CaFile { .. }
+                | Self::ClientCertificate { .. }
+                | Self::SettingsFile { .. }
+                | Self::SettingsFormat { .. }
+                | Self::SettingsValue { .. }
+                | Self::Source { .. }
         )
     }
 }
@@ -369,7 +553,15 @@ impl Explain for Error {
     fn kind(&self) -> Kind {
         match self {
             Self::Runtime(_) | Self::Abandoned { .. } => Kind::Internal,
-            Self::CaFile { .. } | Self::Address(_) => Kind::Invalid,
+            Self::CaFile { .. }
+            | Self::ClientCertificate { .. }
+            | Self::SettingsFile { .. }
+            | Self::SettingsFormat { .. }
+            | Self::SettingsValue { .. }
+            | Self::Address(_) => Kind::Invalid,
+            Self::Source { .. } => Kind::Internal,
+            Self::NoSearch { .. } => Kind::NotFound,
+            Self::LoginRefused { .. } => Kind::Denied,
             Self::ManifestUnknown { .. }
             | Self::BlobUnknown { .. }
             | Self::NoPlatform { .. }
@@ -404,9 +596,7 @@ impl Explain for Error {
             Self::ManifestUnknown { .. } => "check the tag: the registry answers, but has no such \
                  image"
                 .to_owned(),
-            Self::RateLimited { wait: Some(wait), .. } => {
-                format!("retry after {} s", wait.as_secs().max(1))
-            }
+            Self::RateLimited { wait: Some(wait), .. } => retry_hint(*wait, jiff::Timestamp::now()),
             Self::RateLimited { wait: None, .. } => "retry later".to_owned(),
             Self::Unreachable { reasons, ask } => unreachable_hint(reasons, &ask.registry)?,
             Self::Tls(_) => {
@@ -439,12 +629,23 @@ impl Explain for Error {
 fn unreachable_hint(reasons: &str, registry: &str) -> Option<String> {
     if reasons.contains("certificate") {
         return Some(format!(
-            "the certificate of {registry} is not trusted here: set SSL_CERT_FILE to a bundle that \
-             holds its CA"
+            "the certificate of {registry} is not trusted here: put its CA into \
+             /etc/docker/certs.d/{registry}/ca.crt, name it in /etc/tug/registries.json, or set \
+             SSL_CERT_FILE"
         ));
     }
     (registry == "docker.io")
         .then(|| "check the network, or name a mirror of docker.io in the settings".to_owned())
+}
+
+/// When the registry lets one in again, by the clock and in seconds.
+fn retry_hint(wait: Duration, now: jiff::Timestamp) -> String {
+    let seconds = wait.as_secs().max(1);
+    let at = jiff::SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok());
+    match at {
+        Some(at) => format!("retry after {seconds} s, at {}", at.strftime("%H:%M:%S UTC")),
+        None => format!("retry after {seconds} s"),
+    }
 }
 
 /// Docker Hub is what `login` means without an argument.

@@ -16,6 +16,7 @@
 //! mirrors in order and resuming would be ours either way.
 
 mod auth;
+mod base64;
 mod blob;
 mod challenge;
 mod client;
@@ -27,9 +28,12 @@ mod manifest;
 mod platform;
 mod reader;
 mod refusal;
+mod registries;
 mod resolve;
 mod settings;
+mod tls;
 mod transport;
+mod upload;
 
 pub mod media;
 
@@ -37,9 +41,11 @@ pub use blob::BlobEvent;
 pub use client::Client;
 pub use config::{ConfigHead, RootFs};
 pub use endpoint::Source;
-pub use error::{Ask, Error, Tried, What};
+pub use error::{Access, Ask, Error, Tried, What};
 pub use manifest::{Descriptor, Index, Manifest, ManifestError, Parsed, parse};
 pub use platform::{Platform, PlatformError};
 pub use reader::{BlobReader, Cancel};
+pub use registries::{Registries, Registry};
 pub use resolve::Resolved;
-pub use settings::{Retry, Settings};
+pub use settings::{Retry, Settings, Vault};
+pub use upload::{Destination, OpenSource, UploadEvent};

@@ -67,7 +67,7 @@ impl<'a> Resolver<'a> {
         reference: &'a ImageReference,
         on_retry: OnRetry<'a>,
     ) -> Result<Self, Error> {
-        let endpoints = endpoints(reference.registry(), &transport.settings.mirrors)?;
+        let endpoints = endpoints(reference.registry(), &transport.settings)?;
         Ok(Self { transport, reference, endpoints, on_retry })
     }
 

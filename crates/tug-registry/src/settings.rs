@@ -1,6 +1,7 @@
 //! What a front end decides about talking to registries. Nothing here is read from the
 //! environment: values come in.
 
+use crate::registries::Registries;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,8 +10,14 @@ use std::time::Duration;
 pub struct Settings {
     /// Mirrors of `docker.io`, asked in this order before `docker.io` itself: URLs, or bare hosts.
     pub mirrors: Vec<String>,
-    /// The directory that holds Docker's `config.json`; `None`: no credentials.
+    /// Mirrors, fallbacks, certificates and exceptions by registry.
+    pub registries: Registries,
+    /// Directories laid out as Docker's `/etc/docker/certs.d`, in the order they are looked into.
+    pub certs_dirs: Vec<PathBuf>,
+    /// The directory that holds Docker's `config.json`; `None`: no credentials from there.
     pub docker_config_dir: Option<PathBuf>,
+    /// Where tug's own sealed credentials are.
+    pub vault: Option<Vault>,
     /// A PEM bundle to trust instead of the system's (`SSL_CERT_FILE`).
     pub ca_file: Option<PathBuf>,
     /// How often and how patiently.
@@ -19,6 +26,17 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// For the next byte to arrive.
     pub read_timeout: Duration,
+    /// Bytes of one piece of an upload; what a lost connection may cost.
+    pub upload_piece: usize,
+}
+
+/// Where tug keeps credentials itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vault {
+    /// The sealed credentials, `~/.config/tug/credentials.json`.
+    pub file: PathBuf,
+    /// The key they are sealed with, somewhere else: `~/.local/state/tug/credentials.key`.
+    pub key: PathBuf,
 }
 
 /// Bounds of patience with a faulty registry.
@@ -36,11 +54,15 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             mirrors: Vec::new(),
+            registries: Registries::default(),
+            certs_dirs: Vec::new(),
             docker_config_dir: None,
+            vault: None,
             ca_file: None,
             retry: Retry::default(),
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(60),
+            upload_piece: 8 << 20,
         }
     }
 }

@@ -9,9 +9,11 @@ use crate::endpoint::{Endpoint, is_loopback};
 use crate::error::{Ask, Error, What};
 use crate::refusal::{Refusal, retry_after};
 use crate::settings::Settings;
+use crate::tls::Clients;
+use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION, WWW_AUTHENTICATE};
-use reqwest::{Method, Response, StatusCode, Url, redirect};
-use std::sync::{Arc, OnceLock};
+use reqwest::{Method, Response, StatusCode, Url};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// As many as browsers allow before it must be a loop; registries use one or two.
@@ -24,12 +26,24 @@ const LONGEST_REFUSAL: u64 = 64 << 10;
 #[derive(Debug)]
 pub(crate) struct Transport {
     pub(crate) settings: Settings,
-    /// For the network. Made when first needed: reading the system's certificates takes longer
-    /// than a whole pull over loopback.
-    verifying: OnceLock<reqwest::Client>,
-    /// For this machine, where a certificate proves nothing that plain HTTP would not: no
-    /// verification, no proxy.
-    local: OnceLock<reqwest::Client>,
+    clients: Clients,
+}
+
+/// One request, as often as it is sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) method: Method,
+    pub(crate) headers: HeaderMap,
+    /// Kept until it was taken: a challenge may demand to send it again.
+    pub(crate) body: Option<Bytes>,
+    /// Where the registry said to send it; otherwise where the question's own path leads.
+    pub(crate) url: Option<Url>,
+}
+
+impl Outgoing {
+    pub(crate) fn new(method: Method) -> Self {
+        Self { method, headers: HeaderMap::new(), body: None, url: None }
+    }
 }
 
 /// Why a request got no answer.
@@ -47,7 +61,7 @@ pub(crate) type OnRetry<'a> = &'a (dyn Fn(u32, Duration) + Sync);
 
 impl Transport {
     pub(crate) fn new(settings: Settings) -> Self {
-        Self { settings, verifying: OnceLock::new(), local: OnceLock::new() }
+        Self { settings, clients: Clients::default() }
     }
 
     /// Asks until there is a successful answer or patience ends.
@@ -59,10 +73,22 @@ impl Transport {
         headers: &HeaderMap,
         on_retry: OnRetry<'_>,
     ) -> Result<Response, Error> {
+        let outgoing = Outgoing { headers: headers.clone(), ..Outgoing::new(method) };
+        self.send(endpoint, ask, &outgoing, on_retry).await
+    }
+
+    /// The same for any request that may be sent twice.
+    pub(crate) async fn send(
+        &self,
+        endpoint: &Endpoint,
+        ask: &Arc<Ask>,
+        outgoing: &Outgoing,
+        on_retry: OnRetry<'_>,
+    ) -> Result<Response, Error> {
         let mut tries = 0;
         loop {
             tries += 1;
-            let error = match self.authorised(endpoint, ask, &method, headers).await {
+            let error = match self.authorised(endpoint, ask, outgoing).await {
                 Ok(response) => return Ok(response),
                 Err(error) => error,
             };
@@ -96,19 +122,21 @@ impl Transport {
         (wait <= retry.longest_wait).then_some(wait)
     }
 
-    async fn authorised(
+    /// Asks once, with whatever authentication that takes.
+    pub(crate) async fn authorised(
         &self,
         endpoint: &Endpoint,
         ask: &Arc<Ask>,
-        method: &Method,
-        headers: &HeaderMap,
+        outgoing: &Outgoing,
     ) -> Result<Response, Error> {
-        let mut headers = headers.clone();
-        let shown = endpoint.authorizations.current(&ask.repository).await;
+        let mut outgoing = outgoing.clone();
+        // An upload may go elsewhere: what is meant for the registry stays with it.
+        let own = outgoing.url.as_ref().is_none_or(|url| endpoint.owns(url));
+        let shown = if own { endpoint.authorizations.current(ask).await } else { None };
         if let Some(header) = &shown {
-            headers.insert(AUTHORIZATION, header.clone());
+            outgoing.headers.insert(AUTHORIZATION, header.clone());
         }
-        let response = self.attempt(endpoint, ask, method, &headers).await?;
+        let response = self.attempt(endpoint, ask, &outgoing).await?;
         if response.status() != StatusCode::UNAUTHORIZED || !endpoint.owns(response.url()) {
             return into_success(endpoint, ask, response).await;
         }
@@ -118,8 +146,8 @@ impl Transport {
         let Some(answer) = answer else {
             return Err(denied(endpoint, ask, refusal.text));
         };
-        headers.insert(AUTHORIZATION, answer);
-        let response = self.attempt(endpoint, ask, method, &headers).await?;
+        outgoing.headers.insert(AUTHORIZATION, answer);
+        let response = self.attempt(endpoint, ask, &outgoing).await?;
         into_success(endpoint, ask, response).await
     }
 
@@ -128,13 +156,19 @@ impl Transport {
         &self,
         endpoint: &Endpoint,
         ask: &Arc<Ask>,
-        method: &Method,
-        headers: &HeaderMap,
+        outgoing: &Outgoing,
     ) -> Result<Response, Error> {
         let mut reasons = Vec::new();
+        let cut = |reason| Error::Cut { ask: ask.clone(), tries: 1, received: 0, reason };
+        if let Some(url) = &outgoing.url {
+            return self.follow(ask, outgoing, url.clone()).await.map_err(|broken| match broken {
+                Broken::Connect(reason) | Broken::Cut(reason) => cut(reason),
+                Broken::Other(error) => error,
+            });
+        }
         for (number, base) in endpoint.candidates() {
             let url = ask.url(base).ok_or_else(|| Error::Address(base.to_string()))?;
-            match self.follow(ask, method.clone(), url, headers.clone(), None).await {
+            match self.follow(ask, outgoing, url).await {
                 Ok(response) => {
                     endpoint.settle(number);
                     return Ok(response);
@@ -142,7 +176,7 @@ impl Transport {
                 Err(Broken::Connect(reason)) => reasons.push(reason),
                 Err(Broken::Cut(reason)) => {
                     endpoint.settle(number);
-                    return Err(Error::Cut { ask: ask.clone(), tries: 1, received: 0, reason });
+                    return Err(cut(reason));
                 }
                 Err(Broken::Other(error)) => return Err(error),
             }
@@ -155,19 +189,19 @@ impl Transport {
     pub(crate) async fn follow(
         &self,
         ask: &Arc<Ask>,
-        method: Method,
+        outgoing: &Outgoing,
         mut url: Url,
-        mut headers: HeaderMap,
-        body: Option<String>,
     ) -> Result<Response, Broken> {
+        let method = &outgoing.method;
+        let mut headers = outgoing.headers.clone();
         for _ in 0..=MOST_REDIRECTS {
-            let client = self.client_for(&url).map_err(Broken::Other)?;
+            let client = self.clients.of(&url, &self.settings).map_err(Broken::Other)?;
             let mut request = client.request(method.clone(), url.clone()).headers(headers.clone());
-            if let Some(body) = &body {
+            if let Some(body) = &outgoing.body {
                 request = request.body(body.clone());
             }
             let response = request.send().await.map_err(|error| broken(&url, &error))?;
-            let Some(next) = redirected(ask, &method, &url, &response).map_err(Broken::Other)?
+            let Some(next) = redirected(ask, method, &url, &response).map_err(Broken::Other)?
             else {
                 return Ok(response);
             };
@@ -179,43 +213,32 @@ impl Transport {
         let reason = "too many redirects";
         Err(Broken::Other(Error::Redirect { ask: ask.clone(), to: url.to_string(), reason }))
     }
-
-    fn client_for(&self, url: &Url) -> Result<&reqwest::Client, Error> {
-        let local = is_loopback(url);
-        let slot = if local { &self.local } else { &self.verifying };
-        if let Some(client) = slot.get() {
-            return Ok(client);
-        }
-        let client = self.build(local)?;
-        Ok(slot.get_or_init(|| client))
-    }
-
-    fn build(&self, local: bool) -> Result<reqwest::Client, Error> {
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("tug/", env!("CARGO_PKG_VERSION")))
-            .redirect(redirect::Policy::none())
-            .connect_timeout(self.settings.connect_timeout)
-            .read_timeout(self.settings.read_timeout);
-        if local {
-            builder = builder.no_proxy().tls_danger_accept_invalid_certs(true);
-        } else if let Some(path) = &self.settings.ca_file {
-            let failed = |source| Error::CaFile { path: path.clone(), source };
-            let pem = std::fs::read(path).map_err(failed)?;
-            let certificates = reqwest::Certificate::from_pem_bundle(&pem)
-                .map_err(|error| failed(std::io::Error::other(error)))?;
-            builder = builder.tls_certs_only(certificates);
-        }
-        builder.build().map_err(Error::Tls)
-    }
 }
 
 impl Ask {
     fn url(&self, base: &Url) -> Option<Url> {
+        let repository = &self.repository;
+        let mut query: Vec<(&str, String)> = Vec::new();
         let path = match &self.what {
-            What::Manifest(reference) => format!("v2/{}/manifests/{reference}", self.repository),
-            What::Blob(digest) => format!("v2/{}/blobs/{digest}", self.repository),
+            What::Manifest(reference) | What::Publish(reference) => {
+                format!("v2/{repository}/manifests/{reference}")
+            }
+            What::Blob(digest) | What::Probe(digest) => format!("v2/{repository}/blobs/{digest}"),
+            What::Mount { digest, from } => {
+                query = vec![("mount", digest.to_string()), ("from", from.clone())];
+                format!("v2/{repository}/blobs/uploads/")
+            }
+            What::Upload(_) => format!("v2/{repository}/blobs/uploads/"),
+            What::Tags => format!("v2/{repository}/tags/list"),
+            What::Catalog => "v2/_catalog".to_owned(),
+            What::Search(_) => "v1/search".to_owned(),
+            What::Login => "v2/".to_owned(),
         };
-        base.join(&path).ok()
+        let mut url = base.join(&path).ok()?;
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        Some(url)
     }
 }
 
@@ -251,8 +274,10 @@ fn redirected(
         Ok(next) if !to.is_empty() && matches!(next.scheme(), "http" | "https") => next,
         _ => return refuse("that is no web address"),
     };
-    if method == Method::POST {
-        return refuse("a log-in is not redirected");
+    // What carries something, a log-in or a layer, goes where it was meant to go.
+    let carries = !matches!(*method, Method::GET | Method::HEAD);
+    if carries && (next.origin() != from.origin() || !matches!(status.as_u16(), 307 | 308)) {
+        return refuse("what is sent there is not redirected");
     }
     if from.scheme() == "https" && next.scheme() == "http" && !is_loopback(&next) {
         return refuse("from HTTPS to plain HTTP");
@@ -293,7 +318,8 @@ async fn into_success(
             let transient = status.is_server_error()
                 || status == StatusCode::REQUEST_TIMEOUT
                 || !own && status.is_client_error();
-            Error::Status { ask, status: status.to_string(), transient, text: refusal.text }
+            let (code, status) = (status.as_u16(), status.to_string());
+            Error::Status { ask, code, status, transient, text: refusal.text }
         }
     })
 }
@@ -311,6 +337,11 @@ fn not_found(endpoint: &Endpoint, ask: Arc<Ask>, refusal: Refusal) -> Error {
             Error::ManifestUnknown { reference: format!("{name}{separator}{reference}"), text }
         }
         What::Blob(_) => Error::BlobUnknown { ask, text: refusal.text },
+        _ if refusal.code == "NAME_UNKNOWN" => denied(endpoint, &ask, refusal.text),
+        _ => {
+            let (code, status) = (404, StatusCode::NOT_FOUND.to_string());
+            Error::Status { ask, code, status, transient: false, text: refusal.text }
+        }
     }
 }
 

@@ -143,6 +143,20 @@ impl Store {
         })
     }
 
+    /// Gives an image a name by digest: a registry has it under that name.
+    ///
+    /// # Errors
+    /// When the database fails, also because the image is gone.
+    pub fn digest_image(&self, id: &Digest, name: &ImageReference) -> Result<()> {
+        self.write(|transaction| {
+            transaction.execute(
+                "INSERT OR REPLACE INTO repo_digests VALUES (?1, ?2)",
+                params![name.to_string(), id.to_string()],
+            )?;
+            Ok(())
+        })
+    }
+
     /// Takes a tag away. False when it was not there.
     ///
     /// # Errors

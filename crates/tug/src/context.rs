@@ -96,6 +96,7 @@ pub(crate) fn default_settings() -> Settings {
         exe: PathBuf::from("/proc/self/exe"),
         docker_config_dir: env::docker_config_dir(),
         mirrors: env::mirrors(),
+        registries: env::registry_files(),
         default_platform: env::default_platform(),
     }
 }

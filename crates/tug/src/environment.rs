@@ -6,6 +6,8 @@
 //! | `TUG_MIRROR` | mirrors of docker.io, URLs separated by commas or blanks |
 //! | `DOCKER_CONFIG` | folder of Docker's `config.json`, as `--config` |
 //! | `DOCKER_DEFAULT_PLATFORM` | as `--platform`, where none is given |
+//! | `TUG_REGISTRIES`, `TUG_POLICY` | instead of `registries.json` and `policy.json` in `/etc/tug` and `~/.config/tug` |
+//! | `XDG_CONFIG_HOME`, `XDG_STATE_HOME` | instead of `~/.config` and `~/.local/state` |
 //! | `NO_COLOR` | no colours in the progress of a pull |
 
 use std::path::PathBuf;
@@ -43,6 +45,36 @@ pub(crate) fn docker_config_dir() -> Option<PathBuf> {
     set("DOCKER_CONFIG")
         .map(PathBuf::from)
         .or_else(|| set("HOME").map(|home| PathBuf::from(home).join(".docker")))
+}
+
+/// Settings of registries: the machine's in `/etc/tug`, the user's in `~/.config/tug`, and the
+/// certificates where Docker has them. `TUG_REGISTRIES` and `TUG_POLICY` replace the files.
+pub(crate) fn registry_files() -> tug_engine::RegistryFiles {
+    let home = set("HOME").map(PathBuf::from);
+    let below = |name: &str, rest: &str| {
+        set(name).map(PathBuf::from).or_else(|| home.as_ref().map(|home| home.join(rest)))
+    };
+    let config = below("XDG_CONFIG_HOME", ".config").map(|dir| dir.join("tug"));
+    let state = below("XDG_STATE_HOME", ".local/state").map(|dir| dir.join("tug"));
+    let files = |variable: &str, name: &str| match set(variable) {
+        Some(path) => vec![PathBuf::from(path)],
+        None => {
+            let dirs = std::iter::once(PathBuf::from("/etc/tug")).chain(config.clone());
+            dirs.map(|dir| dir.join(name)).collect()
+        }
+    };
+    let mut certs_dirs = vec![PathBuf::from("/etc/docker/certs.d")];
+    certs_dirs.extend(home.as_ref().map(|home| home.join(".config/docker/certs.d")));
+    let vault = config.as_ref().zip(state).map(|(config, state)| tug_engine::Vault {
+        file: config.join("credentials.json"),
+        key: state.join("credentials.key"),
+    });
+    tug_engine::RegistryFiles {
+        settings: files("TUG_REGISTRIES", "registries.json"),
+        policies: files("TUG_POLICY", "policy.json"),
+        certs_dirs,
+        vault,
+    }
 }
 
 /// `DOCKER_DEFAULT_PLATFORM`

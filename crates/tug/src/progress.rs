@@ -7,7 +7,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
-use tug_engine::{LayerState, Progress, PullEvent};
+use std::time::Instant;
+use tug_engine::{LayerState, Progress, PullEvent, PushEvent, PushProgress, PushState, Pushed};
 
 /// Where it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +31,25 @@ pub(crate) fn on(target: Target) -> Arc<dyn Progress> {
     }
 }
 
+/// The same for a push.
+pub(crate) fn of_push(target: Target) -> Box<dyn PushProgress> {
+    let live = match target {
+        Target::Nowhere => return Box::new(Silent),
+        Target::Stdout => std::io::stdout().is_terminal(),
+        Target::Stderr => std::io::stderr().is_terminal(),
+    };
+    match live {
+        true => Box::new(Live::new(target)),
+        false => Box::new(Plain { target, shown: Mutex::default() }),
+    }
+}
+
 /// Nothing at all.
 struct Silent;
+
+impl PushProgress for Silent {
+    fn event(&self, _: PushEvent) {}
+}
 
 impl Progress for Silent {
     fn event(&self, _: PullEvent) {}
@@ -41,7 +59,32 @@ impl Progress for Silent {
 struct Plain {
     target: Target,
     /// The last line of each layer, so that none is repeated.
-    shown: Mutex<HashMap<String, &'static str>>,
+    shown: Mutex<HashMap<String, String>>,
+}
+
+impl Plain {
+    /// A line about a layer, unless it says what the last one said.
+    fn layer(&self, layer: &str, words: &str, line: &str) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = shown.insert(layer.to_owned(), words.to_owned());
+        if last.as_deref() != Some(words) || words == RETRYING {
+            write_line(self.target, &format!("{layer}: {line}"));
+        }
+    }
+}
+
+impl PushProgress for Plain {
+    fn event(&self, event: PushEvent) {
+        match &event {
+            PushEvent::Layer { layer, state } => {
+                if let Some(words) = push_words(state) {
+                    let retrying = matches!(state, PushState::Retrying(..));
+                    self.layer(layer, if retrying { RETRYING } else { &words }, &words);
+                }
+            }
+            other => push_lines(other).iter().for_each(|line| write_line(self.target, line)),
+        }
+    }
 }
 
 impl Progress for Plain {
@@ -49,11 +92,7 @@ impl Progress for Plain {
         let line = match &event {
             PullEvent::Layer { layer, state } => {
                 let Some(words) = words(*state) else { return };
-                let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-                if shown.insert(layer.clone(), words) == Some(words) && words != RETRYING {
-                    return;
-                }
-                format!("{layer}: {}", described(*state, words))
+                return self.layer(layer, words, &described(*state, words));
             }
             other => match line(other) {
                 Some(line) => line,
@@ -85,6 +124,32 @@ fn described(state: LayerState, words: &str) -> String {
             format!("{RETRYING} in {wait} seconds (attempt {attempt})")
         }
         _ => words.to_owned(),
+    }
+}
+
+/// Docker's words for a layer's way out; none for how far it came.
+fn push_words(state: &PushState) -> Option<String> {
+    Some(match state {
+        PushState::Preparing => "Preparing".to_owned(),
+        PushState::Pushing(..) => return None,
+        PushState::Pushed => "Pushed".to_owned(),
+        PushState::Exists => "Layer already exists".to_owned(),
+        PushState::Mounted(from) => format!("Mounted from {from}"),
+        PushState::Retrying(attempt, wait) => {
+            described(LayerState::Retrying(*attempt, *wait), RETRYING)
+        }
+    })
+}
+
+/// The lines of a push that are about the whole image.
+fn push_lines(event: &PushEvent) -> Vec<String> {
+    match event {
+        PushEvent::Repository { name } => vec![format!("The push refers to repository [{name}]")],
+        PushEvent::Done(Pushed { reference, digest, size, .. }) => {
+            let tag = reference.tag().unwrap_or("latest");
+            vec![format!("{tag}: digest: {digest} size: {size}")]
+        }
+        PushEvent::Layer { .. } => Vec::new(),
     }
 }
 
@@ -125,6 +190,8 @@ struct Live {
     target: Target,
     bars: MultiProgress,
     layers: Mutex<HashMap<String, ProgressBar>>,
+    /// When each layer began to move, and how far it was then.
+    begun: Mutex<HashMap<String, (Instant, u64)>>,
 }
 
 impl Live {
@@ -133,7 +200,8 @@ impl Live {
             Target::Stderr => ProgressDrawTarget::stderr(),
             _ => ProgressDrawTarget::stdout(),
         };
-        Self { target, bars: MultiProgress::with_draw_target(draw), layers: Mutex::default() }
+        let bars = MultiProgress::with_draw_target(draw);
+        Self { target, bars, layers: Mutex::default(), begun: Mutex::default() }
     }
 
     /// Layers that did not come to an end stay as they were last seen.
@@ -153,18 +221,50 @@ impl Live {
         layers.entry(layer.to_owned()).or_insert_with(make).clone()
     }
 
+    fn push_layer(&self, layer: &str, state: &PushState) {
+        let bar = self.bar(layer);
+        match state {
+            PushState::Pushing(done, all) => self.moving(&bar, "Pushing", *done, *all),
+            state => {
+                bar.set_style(style("{prefix}: {msg}"));
+                let message = push_words(state).unwrap_or_default();
+                match state {
+                    PushState::Preparing | PushState::Retrying(..) => bar.set_message(message),
+                    _ => bar.finish_with_message(message),
+                }
+            }
+        }
+    }
+
+    /// How far a layer came, and how fast.
+    fn moving(&self, bar: &ProgressBar, verb: &str, done: u64, all: Option<u64>) {
+        let speed = self.speed(bar, done);
+        let Some(all) = all else {
+            bar.set_style(style("{prefix}: {msg}"));
+            return bar.set_message(format!("{verb} {}{speed}", human::size(done, 4)));
+        };
+        bar.set_message(format!("{}/{}{speed}", human::size(done, 4), human::size(all, 4)));
+        bar.set_style(style(&TRANSFER.replace("VERB", verb)));
+        bar.set_length(all);
+        bar.set_position(done);
+    }
+
+    /// ` 12.3MB/s` since the layer began to move; nothing before there is something to measure.
+    fn speed(&self, bar: &ProgressBar, done: u64) -> String {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = bar.prefix();
+        let (at, before) = *begun.entry(name).or_insert_with(|| (Instant::now(), done));
+        let seconds = at.elapsed().as_secs_f64();
+        if seconds < 0.2 || done <= before {
+            return String::new();
+        }
+        format!("  {}/s", human::size(((done - before) as f64 / seconds) as u64, 3))
+    }
+
     fn layer(&self, layer: &str, state: LayerState) {
         let bar = self.bar(layer);
         match state {
-            LayerState::Downloading(done, Some(all)) => {
-                bar.set_message(format!("{}/{}", human::size(done, 4), human::size(all, 4)));
-                bar.set_style(style(DOWNLOAD));
-                bar.set_length(all);
-                bar.set_position(done);
-            }
-            LayerState::Downloading(done, None) => {
-                bar.set_message(format!("Downloading {}", human::size(done, 4)));
-            }
+            LayerState::Downloading(done, all) => self.moving(&bar, "Downloading", done, all),
             state => {
                 let words = words(state).unwrap_or_default();
                 bar.set_style(style("{prefix}: {msg}"));
@@ -181,13 +281,14 @@ impl Live {
 }
 
 /// As Docker draws it.
-const DOWNLOAD: &str = "{prefix}: Downloading [{bar:50}] {msg}";
-const DOWNLOAD_IN_COLOUR: &str = "{prefix}: Downloading [{bar:50.cyan}] {msg}";
+const TRANSFER: &str = "{prefix}: VERB [{bar:50}] {msg}";
 
 fn style(template: &str) -> ProgressStyle {
-    let coloured = template == DOWNLOAD && !environment::no_color();
-    let template = if coloured { DOWNLOAD_IN_COLOUR } else { template };
-    let style = ProgressStyle::with_template(template);
+    let coloured = match environment::no_color() {
+        true => template.to_owned(),
+        false => template.replace("{bar:50}", "{bar:50.cyan}"),
+    };
+    let style = ProgressStyle::with_template(&coloured);
     style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
 }
 
@@ -201,6 +302,20 @@ impl Progress for Live {
                 if let Some(line) = line(other) {
                     write_line(self.target, &line);
                 }
+            }
+        }
+    }
+}
+
+impl PushProgress for Live {
+    fn event(&self, event: PushEvent) {
+        match &event {
+            PushEvent::Layer { layer, state } => self.push_layer(layer, state),
+            other => {
+                self.settle();
+                push_lines(other).iter().for_each(|line| write_line(self.target, line));
+                // Layers of the next tag get lines of their own, below this one.
+                self.layers.lock().unwrap_or_else(PoisonError::into_inner).clear();
             }
         }
     }

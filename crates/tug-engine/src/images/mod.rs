@@ -1,9 +1,10 @@
-//! How images get in: from a registry, from an archive, from a bare root filesystem.
+//! How images get in and out: from a registry, from an archive, from a bare root filesystem.
 //!
 //! | file | owns |
 //! |---|---|
 //! | `pull` | a reference into an image, with the registry |
 //! | `fetch` | a pull's layers, several at once |
+//! | `push` | an image into a registry, several layers at once |
 //! | `load` | `docker save` archives and OCI layouts into images |
 //! | `docker_archive`, `oci_layout`, `legacy_archive` | the three tables of contents such archives have |
 //! | `archive`, `members` | the members of such an archive, taken as they stream by |
@@ -29,6 +30,7 @@ mod load;
 mod members;
 mod oci_layout;
 mod pull;
+mod push;
 #[cfg(test)]
 mod tests;
 
@@ -36,3 +38,4 @@ pub use clearing::SWEEPER;
 pub use import::ImportOptions;
 pub use load::{LoadOptions, Loaded};
 pub use pull::{PullOptions, Pulled};
+pub use push::{PushEvent, PushOptions, PushProgress, PushState, Pushed};

@@ -42,7 +42,7 @@ impl Engine {
         options: PullOptions,
         progress: Arc<dyn Progress>,
     ) -> Result<Pulled, Error> {
-        self.pull_with(reference, &options, progress, self.registry_settings())
+        self.pull_with(reference, &options, progress, self.registry_settings()?)
     }
 
     /// The same with a patience of the caller's choice.
@@ -76,12 +76,16 @@ impl Engine {
         Ok(parsed.map_err(|source| ImageError::Platform { source })?)
     }
 
-    pub(super) fn registry_settings(&self) -> tug_registry::Settings {
-        tug_registry::Settings {
+    pub(super) fn registry_settings(&self) -> Result<tug_registry::Settings, Error> {
+        let files = &self.settings.registries;
+        Ok(tug_registry::Settings {
             mirrors: self.settings.mirrors.clone(),
+            registries: tug_registry::Registries::read(&files.settings).map_err(failed)?,
+            certs_dirs: files.certs_dirs.clone(),
             docker_config_dir: self.settings.docker_config_dir.clone(),
+            vault: files.vault.clone(),
             ..tug_registry::Settings::default()
-        }
+        })
     }
 
     /// The image of that name that is here, if it is whole and runs on the platform.

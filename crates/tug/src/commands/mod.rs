@@ -15,6 +15,7 @@ mod many;
 pub(crate) mod port;
 pub(crate) mod ps;
 pub(crate) mod pull;
+pub(crate) mod push;
 pub(crate) mod rename;
 pub(crate) mod restart;
 pub(crate) mod rm;
@@ -51,6 +52,7 @@ pub(crate) static COMMANDS: &[&Command] = &[
     &port::COMMAND,
     &rename::COMMAND,
     &pull::COMMAND,
+    &push::COMMAND,
     &images::COMMAND,
     &image_inspect::COMMAND,
     &rmi::COMMAND,

@@ -34,7 +34,7 @@ fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
     }
     let reference = reference(parsed.first())?;
     let quiet = parsed.on("quiet");
-    let tagged = parsed.first().rsplit('/').next().is_some_and(|name| name.contains([':', '@']));
+    let tagged = is_tagged(parsed.first());
     if !quiet && !tagged {
         ctx.print_line("Using default tag: latest")?;
     }
@@ -47,6 +47,11 @@ fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
 /// Reads an image's name.
 pub(super) fn reference(text: &str) -> Result<ImageReference, Quit> {
     ImageReference::parse(text).map_err(|error| Quit::invalid(error.to_string()))
+}
+
+/// Whether a name says which version it means.
+pub(super) fn is_tagged(text: &str) -> bool {
+    text.rsplit('/').next().is_some_and(|name| name.contains([':', '@']))
 }
 
 /// Pulls, with its progress on the target.

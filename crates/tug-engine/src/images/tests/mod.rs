@@ -5,6 +5,7 @@ mod import;
 mod killed;
 mod load;
 mod pull;
+mod push;
 mod skopeo;
 
 use super::{PullOptions, Pulled};
@@ -36,6 +37,7 @@ impl Sandbox {
             exe: PathBuf::from("/proc/self/exe"),
             docker_config_dir: None,
             mirrors: Vec::new(),
+            registries: crate::RegistryFiles::default(),
             default_platform: Some("linux/amd64".to_owned()),
         });
         Self { engine, dir }
@@ -51,7 +53,7 @@ impl Sandbox {
         reference: &ImageReference,
         platform: Option<&str>,
     ) -> Result<(Pulled, Vec<String>), Error> {
-        let mut settings = self.engine.registry_settings();
+        let mut settings = self.engine.registry_settings()?;
         settings.retry.tries = 3;
         settings.retry.first_wait = Duration::from_millis(2);
         settings.retry.longest_wait = Duration::from_secs(2);

@@ -1,0 +1,142 @@
+//! Which manifest a push ends with: the one the image came with, or a new one.
+
+use super::layer::{Job, gzip_type};
+use crate::Error;
+use crate::images::error::ImageError;
+use serde_json::{Value, json};
+use std::collections::{HashMap, HashSet};
+use tug_registry::{Descriptor, Manifest, Parsed, media};
+use tug_store::{Blobs, ImageRow, LayerEntry};
+use tug_types::{DiffId, Digest, ImageReference};
+
+/// What is known before the first layer moves.
+pub(super) struct Plan {
+    /// The manifest the image came with.
+    original: Option<Original>,
+    /// Whether it is, or will be, one of Docker's family.
+    docker: bool,
+}
+
+struct Original {
+    bytes: Vec<u8>,
+    media_type: String,
+    manifest: Manifest,
+    digest: Digest,
+}
+
+/// A manifest to be published.
+pub(super) struct Made {
+    pub(super) bytes: Vec<u8>,
+    pub(super) media_type: String,
+    pub(super) instead_of: Option<Digest>,
+}
+
+impl Plan {
+    /// Reads what the image came with. A manifest that is gone, or of other layers, is none.
+    pub(super) fn of(blobs: &Blobs, row: &ImageRow, entries: &[LayerEntry]) -> Result<Self, Error> {
+        let read = |digest: Digest| {
+            let bytes = blobs.read(&digest).ok()?;
+            let (Parsed::Manifest(manifest), media_type) = tug_registry::parse(&bytes, "").ok()?
+            else {
+                return None;
+            };
+            let fits = manifest.layers.len() == entries.len() && manifest.config.digest == row.id;
+            fits.then_some(Original { bytes, media_type, manifest: *manifest, digest })
+        };
+        let original = row.manifest_digest.and_then(read);
+        // Docker's own family where nothing says otherwise: every registry takes it.
+        let docker =
+            original.as_ref().is_none_or(|original| original.media_type == media::DOCKER_MANIFEST);
+        Ok(Self { original, docker })
+    }
+
+    /// One job for each layer, the uppermost first, each once.
+    pub(super) fn jobs(
+        &self,
+        diff_ids: &[DiffId],
+        relatives: impl Fn(DiffId) -> Vec<String>,
+        origins: &[ImageReference],
+    ) -> Vec<Job> {
+        let mut seen = HashSet::new();
+        let wanted = |position: usize| {
+            self.original.as_ref().and_then(|o| o.manifest.layers.get(position)).cloned()
+        };
+        let job = |(position, diff_id): (usize, &DiffId)| Job {
+            diff_id: *diff_id,
+            wanted: wanted(position),
+            relatives: relatives(*diff_id),
+            origins: origins.to_vec(),
+            media_type: gzip_type(self.docker),
+        };
+        let pairs = diff_ids.iter().enumerate().rev();
+        pairs.filter(|(_, diff_id)| seen.insert(**diff_id)).map(job).collect()
+    }
+
+    /// The manifest of what the layers became.
+    pub(super) fn manifest(
+        &self,
+        row: &ImageRow,
+        diff_ids: &[DiffId],
+        layers: &HashMap<DiffId, Descriptor>,
+    ) -> Result<Made, Error> {
+        let missing = |diff_id: &DiffId| ImageError::Missing {
+            by: format!("image {}", row.id),
+            name: diff_id.0.to_string(),
+        };
+        let descriptors: Vec<&Descriptor> = diff_ids
+            .iter()
+            .map(|diff_id| layers.get(diff_id).ok_or_else(|| missing(diff_id)))
+            .collect::<Result<_, _>>()?;
+        let Some(original) = &self.original else {
+            return Ok(Made {
+                bytes: written(&self.fresh(row, &descriptors))?,
+                media_type: self.media_type().to_owned(),
+                instead_of: None,
+            });
+        };
+        let same = |(old, new): (&Descriptor, &&Descriptor)| old.digest == new.digest;
+        if original.manifest.layers.iter().zip(&descriptors).all(same) {
+            let (bytes, media_type) = (original.bytes.clone(), original.media_type.clone());
+            return Ok(Made { bytes, media_type, instead_of: None });
+        }
+        // Whatever else it says stays: annotations, fields of later versions.
+        let mut value: Value = serde_json::from_slice(&original.bytes)
+            .map_err(|source| ImageError::Json { name: original.digest.to_string(), source })?;
+        value["layers"] = descriptors.iter().map(|d| descriptor(d)).collect();
+        Ok(Made {
+            bytes: written(&value)?,
+            media_type: original.media_type.clone(),
+            instead_of: Some(original.digest),
+        })
+    }
+
+    fn media_type(&self) -> &'static str {
+        if self.docker { media::DOCKER_MANIFEST } else { media::OCI_MANIFEST }
+    }
+
+    fn fresh(&self, row: &ImageRow, layers: &[&Descriptor]) -> Value {
+        let config = if self.docker { media::DOCKER_CONFIG } else { media::OCI_CONFIG };
+        json!({
+            "schemaVersion": 2,
+            "mediaType": self.media_type(),
+            "config": {"mediaType": config, "size": row.config.len(), "digest": row.id.to_string()},
+            "layers": layers.iter().map(|d| descriptor(d)).collect::<Value>(),
+        })
+    }
+}
+
+fn descriptor(descriptor: &Descriptor) -> Value {
+    let mut value = json!({
+        "mediaType": descriptor.media_type,
+        "size": descriptor.size,
+        "digest": descriptor.digest.to_string(),
+    });
+    if let Some(annotations) = &descriptor.annotations {
+        value["annotations"] = json!(annotations);
+    }
+    value
+}
+
+fn written(value: &Value) -> Result<Vec<u8>, Error> {
+    Ok(serde_json::to_vec(value).map_err(|source| ImageError::Write { source })?)
+}

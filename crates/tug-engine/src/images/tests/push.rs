@@ -1,0 +1,206 @@
+//! Pushes, to Debian's registry: what arrives, what does not move, and under which digest.
+
+use super::*;
+use crate::images::push::{PushEvent, PushOptions, PushProgress, PushState, Pushed};
+use tug_test::push::{push, request};
+use tug_test::registry::Registry;
+use tug_types::Kind;
+
+/// Events as lines, without bytes.
+#[derive(Default)]
+struct Told(Mutex<Vec<String>>);
+
+impl PushProgress for Told {
+    fn event(&self, event: PushEvent) {
+        let line = match event {
+            PushEvent::Repository { name } => format!("to {name}"),
+            PushEvent::Layer { state: PushState::Pushing(..), .. } => return,
+            PushEvent::Layer { layer, state } => format!("{layer}: {state:?}"),
+            PushEvent::Done(pushed) => format!("done {}", pushed.reference.familiar()),
+        };
+        self.0.lock().unwrap().push(line);
+    }
+}
+
+impl Sandbox {
+    fn push(&self, name: &ImageReference) -> Result<(Pushed, Vec<String>), Error> {
+        let mut settings = self.engine.registry_settings()?;
+        settings.retry.tries = 3;
+        settings.retry.first_wait = Duration::from_millis(2);
+        let told = Told::default();
+        let name = std::slice::from_ref(name);
+        let mut pushed = self.engine.push_with(name, &PushOptions::default(), &told, settings)?;
+        Ok((pushed.remove(0), told.0.into_inner().unwrap()))
+    }
+
+    /// Pulls one name and gives the image another.
+    fn pull_as(&self, from: &ImageReference, name: &ImageReference) {
+        let (pulled, _) = self.pull(from).unwrap();
+        self.engine.store().tag_image(&pulled.id, name).unwrap();
+    }
+}
+
+fn ended(lines: &[String], state: &str) -> usize {
+    lines.iter().filter(|line| line.ends_with(state)).count()
+}
+
+fn at(registry: &Registry, name: &str) -> ImageReference {
+    reference(&format!("{}/{name}", registry.address()))
+}
+
+fn manifest_at(registry: &Registry, name: &str, tag: &str) -> serde_json::Value {
+    let path = format!("/v2/{name}/manifests/{tag}");
+    let accept = [(
+        "Accept",
+        "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json",
+    )];
+    let answer = request(registry.address(), "GET", &path, &accept, std::io::empty(), 0).unwrap();
+    assert_eq!(answer.status, 200, "{path}");
+    serde_json::from_slice(&answer.body).unwrap()
+}
+
+#[test]
+fn a_pulled_image_pushed_elsewhere_keeps_its_digest_and_loses_it_only_with_its_origin() {
+    let (Some(origin), Some(target)) = (Registry::start().unwrap(), Registry::start().unwrap())
+    else {
+        return;
+    };
+    let fixture = Fixture::new();
+    push(origin.address(), &fixture.layout, &fixture.image, "team/app", "1").unwrap();
+    let sandbox = Sandbox::new();
+    let (from, copy) = (at(&origin, "team/app:1"), at(&target, "copy:2"));
+    sandbox.pull_as(&from, &copy);
+    let (pushed, lines) = sandbox.push(&copy).unwrap();
+    assert_eq!(pushed.digest.to_string(), fixture.image.digest);
+    assert_eq!(pushed.instead_of, None);
+    assert_eq!(lines[0], format!("to {}", copy.name()));
+    assert_eq!(ended(&lines, "Preparing"), 3);
+    assert_eq!(ended(&lines, "Pushed"), 3, "{lines:?}");
+    let row = sandbox.engine.store().image_by_reference(&copy).unwrap().unwrap();
+    assert!(row.digests.contains(&copy.with_digest(pushed.digest)));
+
+    // Again: nothing moves. Beside it: the registry takes it over by itself.
+    let (_, lines) = sandbox.push(&copy).unwrap();
+    assert_eq!(ended(&lines, "Exists"), 3, "{lines:?}");
+    let beside = at(&target, "beside:1");
+    sandbox.engine.store().tag_image(&row.id, &beside).unwrap();
+    let (pushed, lines) = sandbox.push(&beside).unwrap();
+    assert_eq!(pushed.digest.to_string(), fixture.image.digest);
+    assert_eq!(ended(&lines, "Mounted(\"copy\")"), 3, "{lines:?}");
+
+    // What was pushed is what others see.
+    let other = Sandbox::new();
+    let (pulled, _) = other.pull(&beside).unwrap();
+    assert_eq!(pulled.id.to_string(), fixture.image.config);
+
+    // Nobody has the blobs any more: said, and still the same image.
+    drop((origin, target));
+    let Some(target) = Registry::start().unwrap() else { return };
+    let last = at(&target, "last:1");
+    for blob in sandbox.engine.store().image_layers(&row.id).unwrap() {
+        sandbox.engine.store().blobs().remove(&blob.blob.unwrap()).unwrap();
+    }
+    sandbox.engine.store().tag_image(&row.id, &last).unwrap();
+    let (pushed, _) = sandbox.push(&last).unwrap();
+    assert_ne!(pushed.digest.to_string(), fixture.image.digest);
+    assert_eq!(pushed.instead_of.unwrap().to_string(), fixture.image.digest);
+    let value = manifest_at(&target, "last", "1");
+    assert_eq!(value["config"]["digest"], fixture.image.config);
+    // The plain layer is the tar itself, which can be made again.
+    assert_eq!(value["layers"][2]["digest"], fixture.layers[2].digest);
+    assert_eq!(value["layers"][0]["mediaType"], "application/vnd.oci.image.layer.v1.tar+gzip");
+    let fresh = Sandbox::new();
+    let (pulled, _) = fresh.pull(&last).unwrap();
+    assert_eq!(pulled.id.to_string(), fixture.image.config);
+    for (n, layer) in fixture.layers.iter().enumerate() {
+        assert!(std::fs::read(fresh.file(layer, &format!("file{n}"))).unwrap() == noise(n as u64));
+    }
+    // Once compressed, known from then on.
+    let again = at(&target, "again:1");
+    sandbox.engine.store().tag_image(&row.id, &again).unwrap();
+    let (second, lines) = sandbox.push(&again).unwrap();
+    assert_eq!(second.digest, pushed.digest);
+    assert_eq!(ended(&lines, "Mounted(\"last\")"), 3, "{lines:?}");
+}
+
+#[test]
+fn an_image_made_here_gets_a_manifest_of_dockers_family() {
+    let Some(registry) = Registry::start().unwrap() else { return };
+    let sandbox = Sandbox::new();
+    let name = at(&registry, "made:1");
+    let mut tar = Vec::new();
+    tug_test::layer::LayerTar::new(&mut tar as &mut dyn std::io::Write)
+        .file("hello", Meta::mode(0o644), b"hello")
+        .unwrap();
+    tar.resize(tar.len().next_multiple_of(512) + 1024, 0);
+    let options = crate::ImportOptions { reference: Some(name.clone()), ..Default::default() };
+    let id = sandbox.engine.import(tar.as_slice(), options).unwrap();
+    let (pushed, _) = sandbox.push(&name).unwrap();
+    assert_eq!(pushed.instead_of, None);
+    let value = manifest_at(&registry, "made", "1");
+    assert_eq!(value["mediaType"], "application/vnd.docker.distribution.manifest.v2+json");
+    assert_eq!(value["config"]["digest"], id.to_string());
+    let other = Sandbox::new();
+    assert_eq!(other.pull(&name).unwrap().0.id, id);
+}
+
+#[test]
+fn a_registry_with_a_login_is_pushed_to_by_those_who_have_it() {
+    let (Some(origin), Some(mut target)) = (Registry::start().unwrap(), Registry::start().unwrap())
+    else {
+        return;
+    };
+    let fixture = Fixture::new();
+    push(origin.address(), &fixture.layout, &fixture.image, "app", "latest").unwrap();
+    target.require_login().unwrap();
+    let mut sandbox = Sandbox::new();
+    let copy = at(&target, "copy");
+    sandbox.pull_as(&at(&origin, "app"), &copy);
+    let error = sandbox.push(&copy).unwrap_err();
+    assert_eq!(error.kind(), Kind::Denied);
+    let message = error.failure().message;
+    assert!(message.starts_with("push access denied for"), "{message}");
+    let config = format!(r#"{{"auths":{{"{}":{{"auth":"dHVnOnNlY3JldA=="}}}}}}"#, target.address());
+    std::fs::write(sandbox.dir.path().join("config.json"), config).unwrap();
+    sandbox.engine.settings.docker_config_dir = Some(sandbox.dir.path().to_owned());
+    let (pushed, _) = sandbox.push(&copy).unwrap();
+    assert_eq!(pushed.digest.to_string(), fixture.image.digest);
+}
+
+#[test]
+fn what_is_not_here_is_not_pushed() {
+    let sandbox = Sandbox::new();
+    let error = sandbox.push(&reference("nowhere.invalid/app:1")).unwrap_err();
+    assert_eq!(
+        error.failure().message,
+        "An image does not exist locally with the tag: nowhere.invalid/app"
+    );
+    assert_eq!(error.kind(), Kind::NotFound);
+}
+
+#[test]
+fn a_damaged_layer_is_never_pushed() {
+    let (Some(origin), Some(target)) = (Registry::start().unwrap(), Registry::start().unwrap())
+    else {
+        return;
+    };
+    let fixture = Fixture::new();
+    push(origin.address(), &fixture.layout, &fixture.image, "app", "latest").unwrap();
+    let sandbox = Sandbox::new();
+    let copy = at(&target, "copy");
+    sandbox.pull_as(&at(&origin, "app"), &copy);
+    let row = sandbox.engine.store().image_by_reference(&copy).unwrap().unwrap();
+    for blob in sandbox.engine.store().image_layers(&row.id).unwrap() {
+        sandbox.engine.store().blobs().remove(&blob.blob.unwrap()).unwrap();
+    }
+    drop(origin);
+    let file = sandbox.file(&fixture.layers[0], "file0");
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[1000] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let error = sandbox.push(&copy).unwrap_err();
+    assert!(error.failure().message.contains("is damaged"), "{error}");
+    let path = "/v2/copy/manifests/latest";
+    let answer = request(target.address(), "GET", path, &[], std::io::empty(), 0).unwrap();
+    assert_eq!(answer.status, 404, "no manifest without its layers");
+}
