@@ -14,7 +14,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use tug_types::{DiffId, Digest, Explain, Kind};
+use tug_types::{Digest, Explain, Kind};
 
 /// Manifests and configs larger than this are not read into memory. Registries refuse manifests
 /// above 4 MiB; configs with long histories stay far below this too.
@@ -176,38 +176,6 @@ impl Blobs {
         };
         Ok(paths.iter().filter_map(name).collect())
     }
-}
-
-/// What a layer became when it was compressed here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct KnownBlob {
-    /// Of the gzip stream.
-    pub digest: Digest,
-    /// Its bytes.
-    pub size: u64,
-}
-
-/// Writes down what a layer was compressed to, beside the layer, with which it goes.
-///
-/// # Errors
-/// When it cannot be written, also because the layer is gone.
-pub fn remember_blob(root: &Path, layer: &DiffId, blob: &KnownBlob) -> Result<(), BlobError> {
-    let path = known_blob_path(root, layer);
-    let new = path.with_extension("new");
-    let written = serde_json::to_vec(blob)
-        .map_err(io::Error::from)
-        .and_then(|bytes| fs::write(&new, bytes))
-        .and_then(|()| fs::rename(&new, &path));
-    written.map_err(|source| BlobError::Write { path, source })
-}
-
-/// What a layer was compressed to the last time, if that is known.
-pub fn known_blob(root: &Path, layer: &DiffId) -> Option<KnownBlob> {
-    serde_json::from_slice(&fs::read(known_blob_path(root, layer)).ok()?).ok()
-}
-
-fn known_blob_path(root: &Path, layer: &DiffId) -> PathBuf {
-    root.join("layers").join(layer.0.hex()).join("gzip.json")
 }
 
 /// A blob being written. Dropped unfinished, it disappears.

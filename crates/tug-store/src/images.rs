@@ -148,13 +148,7 @@ impl Store {
     /// # Errors
     /// When the database fails, also because the image is gone.
     pub fn digest_image(&self, id: &Digest, name: &ImageReference) -> Result<()> {
-        self.write(|transaction| {
-            transaction.execute(
-                "INSERT OR REPLACE INTO repo_digests VALUES (?1, ?2)",
-                params![name.to_string(), id.to_string()],
-            )?;
-            Ok(())
-        })
+        self.write(|transaction| point_digest(transaction, name, id))
     }
 
     /// Takes a tag away. False when it was not there.

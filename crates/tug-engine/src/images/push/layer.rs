@@ -9,11 +9,10 @@ use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tug_registry::{Descriptor, media};
-use tug_store::{Blobs, ImageRow, KnownBlob};
+use tug_store::{BlobRecord, Blobs, ImageRow};
 use tug_types::{DiffId, Digest, ImageReference};
 
 /// Layers under way at once.
@@ -28,6 +27,8 @@ pub(super) struct Job {
     pub(super) relatives: Vec<String>,
     /// Where the image came from.
     pub(super) origins: Vec<ImageReference>,
+    /// What it was compressed to here before.
+    pub(super) known: Option<BlobRecord>,
     /// What a layer compressed anew is called.
     pub(super) media_type: &'static str,
 }
@@ -44,20 +45,28 @@ pub(super) struct Layers<'a> {
     pub(super) push: &'a Push<'a>,
     pub(super) store: tug_store::Layers,
     pub(super) blobs: Blobs,
-    pub(super) root: &'a Path,
+}
+
+/// What became of a layer.
+#[derive(Clone, Debug)]
+pub(super) struct Arrived {
+    /// What the manifest has to say of it.
+    pub(super) descriptor: Descriptor,
+    /// To be remembered: it was compressed here.
+    pub(super) made: Option<BlobRecord>,
 }
 
 /// What the threads share.
 struct Crew<'a> {
     jobs: Mutex<Vec<&'a Job>>,
-    done: Mutex<HashMap<DiffId, Descriptor>>,
+    done: Mutex<HashMap<DiffId, Arrived>>,
     failure: Mutex<Option<Error>>,
     stopped: AtomicBool,
 }
 
 impl Layers<'_> {
     /// Brings all of them over. Answers with what each is now.
-    pub(super) fn push(&self, jobs: &[Job]) -> Result<HashMap<DiffId, Descriptor>, Error> {
+    pub(super) fn push(&self, jobs: &[Job]) -> Result<HashMap<DiffId, Arrived>, Error> {
         for job in jobs {
             self.tell(job, PushState::Preparing);
         }
@@ -72,7 +81,7 @@ impl Layers<'_> {
                 let work = || {
                     while let Some(job) = crew.next() {
                         match self.layer(job, &crew.stopped) {
-                            Ok(descriptor) => crew.finish(job.diff_id, descriptor),
+                            Ok(arrived) => crew.finish(job.diff_id, arrived),
                             Err(error) => crew.stop(error),
                         }
                     }
@@ -102,18 +111,17 @@ impl Layers<'_> {
         client.upload(to, row.id, &mut open, &|_| {}, &never).map_err(failed).map(|_| ())
     }
 
-    fn layer(&self, job: &Job, stopped: &AtomicBool) -> Result<Descriptor, Error> {
+    fn layer(&self, job: &Job, stopped: &AtomicBool) -> Result<Arrived, Error> {
         if let Some(wanted) = &job.wanted
             && self.exact(job, wanted, stopped)?
         {
-            return Ok(wanted.clone());
+            return Ok(Arrived { descriptor: wanted.clone(), made: None });
         }
-        let known = tug_store::known_blob(self.root, &job.diff_id);
-        if let Some(known) = known {
+        if let Some(known) = &job.known
+            && self.is_there(job, &known.digest)?
+        {
             let descriptor = described(job, known.digest, known.size);
-            if self.is_there(job, &known.digest)? {
-                return Ok(descriptor);
-            }
+            return Ok(Arrived { descriptor, made: None });
         }
         self.compressed(job, stopped)
     }
@@ -208,12 +216,16 @@ impl Layers<'_> {
         }
     }
 
-    fn compressed(&self, job: &Job, stopped: &AtomicBool) -> Result<Descriptor, Error> {
+    fn compressed(&self, job: &Job, stopped: &AtomicBool) -> Result<Arrived, Error> {
         let mut open = || Ok(Box::new(compress::gzip(self.tar(job)?)?) as Box<dyn Read>);
         let (digest, size) = self.upload(job, None, &mut open, stopped)?;
-        // Only spares the next push some work: that it cannot be written down is no failure.
-        let _ = tug_store::remember_blob(self.root, &job.diff_id, &KnownBlob { digest, size });
-        Ok(described(job, digest, size))
+        let made = BlobRecord {
+            digest,
+            size,
+            media_type: job.media_type.to_owned(),
+            recipe: compress::RECIPE.to_owned(),
+        };
+        Ok(Arrived { descriptor: described(job, digest, size), made: Some(made) })
     }
 
     /// The layer's tar, which fails at its end when it is not the one its diff id names.
@@ -288,8 +300,8 @@ impl<'a> Crew<'a> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 
-    fn finish(&self, diff_id: DiffId, descriptor: Descriptor) {
-        self.done.lock().unwrap_or_else(PoisonError::into_inner).insert(diff_id, descriptor);
+    fn finish(&self, diff_id: DiffId, arrived: Arrived) {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner).insert(diff_id, arrived);
     }
 
     /// The first failure counts; those after it are its consequences.

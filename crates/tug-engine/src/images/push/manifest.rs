@@ -1,12 +1,12 @@
 //! Which manifest a push ends with: the one the image came with, or a new one.
 
-use super::layer::{Job, gzip_type};
+use super::layer::{Arrived, Job, gzip_type};
 use crate::Error;
 use crate::images::error::ImageError;
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 use tug_registry::{Descriptor, Manifest, Parsed, media};
-use tug_store::{Blobs, ImageRow, LayerEntry};
+use tug_store::{BlobRecord, Blobs, ImageRow, LayerEntry};
 use tug_types::{DiffId, Digest, ImageReference};
 
 /// What is known before the first layer moves.
@@ -33,7 +33,12 @@ pub(super) struct Made {
 
 impl Plan {
     /// Reads what the image came with. A manifest that is gone, or of other layers, is none.
-    pub(super) fn of(blobs: &Blobs, row: &ImageRow, entries: &[LayerEntry]) -> Result<Self, Error> {
+    pub(super) fn of(
+        blobs: &Blobs,
+        row: &ImageRow,
+        manifest: Option<Digest>,
+        entries: &[LayerEntry],
+    ) -> Self {
         let read = |digest: Digest| {
             let bytes = blobs.read(&digest).ok()?;
             let (Parsed::Manifest(manifest), media_type) = tug_registry::parse(&bytes, "").ok()?
@@ -43,30 +48,34 @@ impl Plan {
             let fits = manifest.layers.len() == entries.len() && manifest.config.digest == row.id;
             fits.then_some(Original { bytes, media_type, manifest: *manifest, digest })
         };
-        let original = row.manifest_digest.and_then(read);
+        let original = manifest.and_then(read);
         // Docker's own family where nothing says otherwise: every registry takes it.
         let docker =
             original.as_ref().is_none_or(|original| original.media_type == media::DOCKER_MANIFEST);
-        Ok(Self { original, docker })
+        Self { original, docker }
     }
 
     /// One job for each layer, the uppermost first, each once.
     pub(super) fn jobs(
         &self,
         diff_ids: &[DiffId],
-        relatives: impl Fn(DiffId) -> Vec<String>,
+        known: impl Fn(DiffId) -> (Vec<String>, Option<BlobRecord>),
         origins: &[ImageReference],
     ) -> Vec<Job> {
         let mut seen = HashSet::new();
         let wanted = |position: usize| {
             self.original.as_ref().and_then(|o| o.manifest.layers.get(position)).cloned()
         };
-        let job = |(position, diff_id): (usize, &DiffId)| Job {
-            diff_id: *diff_id,
-            wanted: wanted(position),
-            relatives: relatives(*diff_id),
-            origins: origins.to_vec(),
-            media_type: gzip_type(self.docker),
+        let job = |(position, diff_id): (usize, &DiffId)| {
+            let (relatives, known) = known(*diff_id);
+            Job {
+                diff_id: *diff_id,
+                wanted: wanted(position),
+                relatives,
+                origins: origins.to_vec(),
+                known,
+                media_type: gzip_type(self.docker),
+            }
         };
         let pairs = diff_ids.iter().enumerate().rev();
         pairs.filter(|(_, diff_id)| seen.insert(**diff_id)).map(job).collect()
@@ -77,7 +86,7 @@ impl Plan {
         &self,
         row: &ImageRow,
         diff_ids: &[DiffId],
-        layers: &HashMap<DiffId, Descriptor>,
+        layers: &HashMap<DiffId, Arrived>,
     ) -> Result<Made, Error> {
         let missing = |diff_id: &DiffId| ImageError::Missing {
             by: format!("image {}", row.id),
@@ -85,7 +94,10 @@ impl Plan {
         };
         let descriptors: Vec<&Descriptor> = diff_ids
             .iter()
-            .map(|diff_id| layers.get(diff_id).ok_or_else(|| missing(diff_id)))
+            .map(|diff_id| {
+                let arrived = layers.get(diff_id).ok_or_else(|| missing(diff_id))?;
+                Ok::<_, Error>(&arrived.descriptor)
+            })
             .collect::<Result<_, _>>()?;
         let Some(original) = &self.original else {
             return Ok(Made {
@@ -123,6 +135,26 @@ impl Plan {
             "layers": layers.iter().map(|d| descriptor(d)).collect::<Value>(),
         })
     }
+}
+
+/// An index whose entries are those that were pushed instead: old digest, new digest, new size.
+pub(super) fn replace_in_index(
+    bytes: &[u8],
+    replaced: &[(Digest, Digest, u64)],
+) -> Result<Vec<u8>, Error> {
+    if replaced.is_empty() {
+        return Ok(bytes.to_vec());
+    }
+    let mut value: Value = serde_json::from_slice(bytes)
+        .map_err(|source| ImageError::Json { name: "the index".to_owned(), source })?;
+    for entry in value["manifests"].as_array_mut().into_iter().flatten() {
+        let found = replaced.iter().find(|(old, _, _)| entry["digest"] == old.to_string());
+        if let Some((_, new, size)) = found {
+            entry["digest"] = json!(new.to_string());
+            entry["size"] = json!(size);
+        }
+    }
+    written(&value)
 }
 
 fn descriptor(descriptor: &Descriptor) -> Value {

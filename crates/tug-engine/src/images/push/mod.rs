@@ -9,12 +9,14 @@
 mod compress;
 mod layer;
 mod manifest;
+mod subject;
 
 use super::error::ImageError;
 use super::pull::failed;
 use crate::{Engine, Error};
 use layer::{Job, Layers};
 use manifest::Plan;
+use subject::{Image, Index, Subject};
 use tug_registry::{Client, Destination, Platform, UploadEvent};
 use tug_store::ImageRow;
 use tug_types::{DiffId, Digest, ImageReference};
@@ -112,25 +114,21 @@ impl Engine {
         settings: tug_registry::Settings,
     ) -> Result<Vec<Pushed>, Error> {
         let Some(first) = references.first() else { return Ok(Vec::new()) };
-        let mut images = Vec::new();
-        for reference in references {
-            let row = self.store.image_by_reference(reference)?;
-            let missing = || Error::NotToPush { name: reference.familiar_name() };
-            images.push((reference, row.ok_or_else(missing)?));
-        }
         let platform = options.platform.as_deref();
         let platform = platform.filter(|text| !text.is_empty()).map(Platform::parse).transpose();
         let platform = platform.map_err(|source| ImageError::Platform { source })?;
-        for (_, row) in &images {
-            check_platform(row, platform.as_ref())?;
-        }
+        let subjects = references.iter().map(|name| self.subject(name, platform.as_ref()));
+        let subjects = subjects.collect::<Result<Vec<_>, _>>()?;
         progress.event(PushEvent::Repository { name: first.name() });
         let client = Client::new(settings).map_err(failed)?;
         let destination = client.destination(first).map_err(failed)?;
         let push = Push { client: &client, destination: &destination, progress };
         let mut done = Vec::new();
-        for (reference, row) in images {
-            let pushed = self.push_one(&push, reference, &row)?;
+        for (reference, subject) in references.iter().zip(subjects) {
+            let pushed = match subject {
+                Subject::Image(image) => self.push_image(&push, reference, &image, true)?,
+                Subject::Index(index) => self.push_index(&push, reference, &index)?,
+            };
             progress.event(PushEvent::Done(pushed.clone()));
             done.push(pushed);
         }
@@ -149,39 +147,66 @@ impl Engine {
         Ok(tags)
     }
 
-    fn push_one(
+    /// All platforms, then the index over them.
+    fn push_index(
         &self,
         push: &Push<'_>,
         reference: &ImageReference,
-        row: &ImageRow,
+        index: &Index,
     ) -> Result<Pushed, Error> {
+        let mut replaced = Vec::new();
+        for image in &index.images {
+            let pushed = self.push_image(push, reference, image, false)?;
+            if let Some(old) = pushed.instead_of {
+                replaced.push((old, pushed.digest, pushed.size));
+            }
+        }
+        let bytes = manifest::replace_in_index(&index.bytes, &replaced)?;
+        let instead_of = (!replaced.is_empty()).then_some(index.digest);
+        let tag = reference.tag().unwrap_or("latest");
+        let digest = push.publish(tag, &index.media_type, &bytes)?;
+        for image in &index.images {
+            self.store.digest_image(&image.row.id, &reference.with_digest(digest))?;
+        }
+        let (reference, size) = (reference.clone(), bytes.len() as u64);
+        Ok(Pushed { reference, digest, size, instead_of })
+    }
+
+    /// One platform. Under the reference's tag, or only under its own digest as a part of an index.
+    fn push_image(
+        &self,
+        push: &Push<'_>,
+        reference: &ImageReference,
+        image: &Image,
+        tagged: bool,
+    ) -> Result<Pushed, Error> {
+        let row = &image.row;
         let entries = self.store.image_layers(&row.id)?;
-        let plan = Plan::of(&self.store.blobs(), row, &entries)?;
+        let plan = Plan::of(&self.store.blobs(), row, image.manifest, &entries);
         let diff_ids: Vec<DiffId> = entries.iter().map(|entry| entry.diff_id).collect();
         let relatives = self.relatives(reference, row, &diff_ids)?;
-        let jobs = plan.jobs(&diff_ids, |diff_id| relatives.of(diff_id), &row.digests);
-        let layers = Layers {
-            push,
-            store: self.store.layers(),
-            blobs: self.store.blobs(),
-            root: self.store.root(),
+        let known = |diff_id: DiffId| {
+            // What it was compressed to is only good to know: it can be found out again.
+            let records = self.store.layer_blobs(&diff_id).unwrap_or_default();
+            let made = records.into_iter().find(|record| record.recipe == compress::RECIPE);
+            (relatives.of(diff_id), made)
         };
-        let descriptors = layers.push(&jobs)?;
+        let jobs = plan.jobs(&diff_ids, known, &row.digests);
+        let layers = Layers { push, store: self.store.layers(), blobs: self.store.blobs() };
+        let arrived = layers.push(&jobs)?;
+        for (diff_id, layer) in &arrived {
+            if let Some(made) = &layer.made {
+                self.store.remember_blob(diff_id, made)?;
+            }
+        }
         layers.config(row)?;
-        let manifest = plan.manifest(row, &diff_ids, &descriptors)?;
-        let tag = reference.tag().unwrap_or("latest");
-        let published = push.client.publish(
-            push.destination,
-            tag,
-            &manifest.media_type,
-            &manifest.bytes,
-            &|attempt, wait| {
-                let state = PushState::Retrying(attempt, wait.as_secs());
-                push.progress.event(PushEvent::Layer { layer: tag.to_owned(), state });
-            },
-        );
-        let digest = published.map_err(failed)?;
-        self.store.digest_image(&row.id, &reference.with_digest(digest))?;
+        let manifest = plan.manifest(row, &diff_ids, &arrived)?;
+        let own = super::intake::digest_of(&manifest.bytes).to_string();
+        let name = if tagged { reference.tag().unwrap_or("latest") } else { &own };
+        let digest = push.publish(name, &manifest.media_type, &manifest.bytes)?;
+        if tagged {
+            self.store.digest_image(&row.id, &reference.with_digest(digest))?;
+        }
         Ok(Pushed {
             reference: reference.clone(),
             digest,
@@ -223,6 +248,17 @@ impl Engine {
     }
 }
 
+impl Push<'_> {
+    fn publish(&self, name: &str, media_type: &str, bytes: &[u8]) -> Result<Digest, Error> {
+        let on_retry = |attempt, wait: std::time::Duration| {
+            let state = PushState::Retrying(attempt, wait.as_secs());
+            self.progress.event(PushEvent::Layer { layer: name.to_owned(), state });
+        };
+        let published = self.client.publish(self.destination, name, media_type, bytes, &on_retry);
+        published.map_err(failed)
+    }
+}
+
 /// Layers, and the repositories that have them.
 struct Relatives(Vec<(Vec<DiffId>, Vec<String>)>);
 
@@ -240,21 +276,6 @@ impl Relatives {
         }
         found.truncate(MOST);
         found
-    }
-}
-
-fn check_platform(row: &ImageRow, wanted: Option<&Platform>) -> Result<(), Error> {
-    let Some(wanted) = wanted else { return Ok(()) };
-    let head: tug_registry::ConfigHead = serde_json::from_slice(&row.config).unwrap_or_default();
-    let actual = head.platform();
-    match wanted.rank(&actual) {
-        Some(_) => Ok(()),
-        None => Err(ImageError::WrongPlatform {
-            id: row.id,
-            wanted: wanted.to_string(),
-            actual: actual.to_string(),
-        }
-        .into()),
     }
 }
 

@@ -204,3 +204,41 @@ fn a_damaged_layer_is_never_pushed() {
     let answer = request(target.address(), "GET", path, &[], std::io::empty(), 0).unwrap();
     assert_eq!(answer.status, 404, "no manifest without its layers");
 }
+
+#[test]
+fn an_index_is_pushed_whole_when_all_of_it_is_here() {
+    let (Some(origin), Some(target)) = (Registry::start().unwrap(), Registry::start().unwrap())
+    else {
+        return;
+    };
+    let fixture = Fixture::new();
+    let config = |architecture: &str| {
+        let diff_ids = [fixture.layers[0].diff_id.clone()];
+        json!({"architecture": architecture, "os": "linux", "config": {},
+            "rootfs": {"type": "layers", "diff_ids": diff_ids}})
+        .to_string()
+    };
+    let image = |architecture: &str| {
+        let layers = std::slice::from_ref(&fixture.layers[0]);
+        fixture.layout.image_of(Family::Oci, config(architecture).as_bytes(), layers).unwrap()
+    };
+    let (amd64, arm64) = (image("amd64"), image("arm64"));
+    let index = fixture
+        .layout
+        .index(Family::Oci, &[(&amd64, "linux/amd64"), (&arm64, "linux/arm64")])
+        .unwrap();
+    push(origin.address(), &fixture.layout, &index, "app", "1").unwrap();
+    let sandbox = Sandbox::new();
+    let (from, copy) = (at(&origin, "app:1"), at(&target, "copy:1"));
+    sandbox.pull_as(&from, &copy);
+    let (pushed, _) = sandbox.push(&copy).unwrap();
+    assert_eq!(pushed.digest.to_string(), amd64.digest, "the other platform is not here");
+    sandbox.pull_for(&from, Some("linux/arm64")).unwrap();
+    let (pulled, _) = sandbox.pull_for(&from, Some("linux/amd64")).unwrap();
+    sandbox.engine.store().tag_image(&pulled.id, &copy).unwrap();
+    let (pushed, _) = sandbox.push(&copy).unwrap();
+    assert_eq!(pushed.digest.to_string(), index.digest);
+    let other = Sandbox::new();
+    let (pulled, _) = other.pull_for(&copy, Some("linux/arm64")).unwrap();
+    assert_eq!(pulled.id.to_string(), arm64.config);
+}
