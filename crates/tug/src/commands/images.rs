@@ -5,6 +5,7 @@ use crate::flags::{Arguments, Command, Flag, Parsed};
 use crate::quit::Quit;
 use crate::text::human;
 use crate::text::listing::{Field, Listing, Row};
+use crate::text::template::Flaw;
 use crate::value::filter::{self, Filters};
 use crate::value::{duration, moment};
 use regex_lite::Regex;
@@ -63,7 +64,7 @@ fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
     let rows: Vec<_> =
         images.into_iter().map(|image| Line { image, whole, digests, now }).collect();
     let listing = listing(parsed.on("digests"));
-    ctx.print(listing.print(&format, &rows).map_err(Quit::invalid)?).map(|()| 0)
+    ctx.print(listing.print(&format, rows).map_err(Flaw::quit)?).map(|()| 0)
 }
 
 fn listing(digests: bool) -> Listing {
@@ -76,7 +77,7 @@ fn listing(digests: bool) -> Listing {
         "repository: {{{{.Repository}}}}\ntag: {{{{.Tag}}}}\n{digest}image_id: {{{{.ID}}}}\n\
          created_at: {{{{.CreatedAt}}}}\nvirtual_size: {{{{.Size}}}}\n"
     );
-    Listing { fields: FIELDS, columns, raw, nulls: &[] }
+    Listing { type_name: "*formatter.imageContext", fields: FIELDS, columns, raw, nulls: &[] }
 }
 
 /// Which images are wanted.
@@ -225,12 +226,12 @@ mod tests {
     #[test]
     fn the_table_is_dockers() {
         assert_eq!(
-            listing(false).print("", &lines(false, false)).unwrap(),
+            listing(false).print("", lines(false, false)).unwrap(),
             "REPOSITORY   TAG       IMAGE ID       CREATED       SIZE\n\
              busybox      latest    dddddddddddd   2 weeks ago   4.26MB\n\
              <none>       <none>    dddddddddddd   2 weeks ago   4.26MB\n"
         );
-        let digests = listing(true).print("", &lines(true, true)).unwrap();
+        let digests = listing(true).print("", lines(true, true)).unwrap();
         let row = format!(
             "busybox      latest    sha256:{}   sha256:{}   2 weeks ago   4.26MB\n",
             "e".repeat(64),
@@ -241,7 +242,7 @@ mod tests {
 
     #[test]
     fn json_has_dockers_keys() {
-        let json = listing(false).print("json", &lines(false, false)).unwrap();
+        let json = listing(false).print("json", lines(false, false)).unwrap();
         let first = json.lines().next().unwrap();
         assert!(
             first.starts_with("{\"Containers\":\"N/A\",\"CreatedAt\":\"2023-10-25 "),

@@ -44,7 +44,7 @@ struct Info {
 fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
     let info = gather(ctx)?;
     if let Some(format) = parsed.text("format").filter(|format| !format.is_empty()) {
-        return print_object(ctx, format, &info);
+        return print_object(ctx, format, "system.dockerInfo", &info);
     }
     ctx.print(format!(
         "Containers: {}\n Running: {}\n Paused: {}\n Stopped: {}\nImages: {}\nVersion: {}\n\

@@ -1,12 +1,14 @@
 //! `inspect`: whatever has that name, as JSON or as the user's template prints it.
 
+use super::version::BAD_TEMPLATE;
 use super::version::FORMAT;
 use crate::context::Context;
 use crate::flags::{Arguments, Command, Flag, Parsed};
 use crate::quit::Quit;
-use crate::text::json::{self, Json, Orders};
-use crate::text::template::{self, Format};
+use crate::text::json::{self, AsJson};
+use crate::text::template::{self, Flaw, Format};
 use serde::Serialize;
+use tug_template::Value;
 use tug_types::{Failure, Kind};
 
 pub(crate) static COMMAND: Command = Command {
@@ -58,9 +60,9 @@ fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
 }
 
 /// Containers first, then images, then volumes, as Docker searches.
-fn any(ctx: &Context, name: &str, size: bool) -> Result<Json, Quit> {
+fn any(ctx: &Context, name: &str, size: bool) -> Result<Value, Quit> {
     let missing = |quit: &Quit| quit.kind() == Some(Kind::NotFound);
-    let tries: [&dyn Fn() -> Result<Json, Quit>; 3] =
+    let tries: [&dyn Fn() -> Result<Value, Quit>; 3] =
         [&|| container(ctx, name, size), &|| image(ctx, name), &|| volume(ctx, name)];
     for attempt in tries {
         match attempt() {
@@ -76,27 +78,27 @@ fn any(ctx: &Context, name: &str, size: bool) -> Result<Json, Quit> {
     )
 }
 
-fn container(ctx: &Context, name: &str, size: bool) -> Result<Json, Quit> {
+fn container(ctx: &Context, name: &str, size: bool) -> Result<Value, Quit> {
     to_json(&ctx.engine.inspect(name, size)?)
 }
 
-pub(super) fn image(ctx: &Context, name: &str) -> Result<Json, Quit> {
+pub(super) fn image(ctx: &Context, name: &str) -> Result<Value, Quit> {
     to_json(&ctx.engine.image_inspect(name)?)
 }
 
-pub(super) fn volume(ctx: &Context, name: &str) -> Result<Json, Quit> {
+pub(super) fn volume(ctx: &Context, name: &str) -> Result<Value, Quit> {
     to_json(&ctx.engine.volume(name)?)
 }
 
-fn to_json<T: Serialize>(value: &T) -> Result<Json, Quit> {
-    Json::of(value).map_err(|error| Quit::invalid(format!("write the answer as JSON: {error}")))
+fn to_json<T: Serialize>(value: &T) -> Result<Value, Quit> {
+    json::value(value).map_err(|error| Quit::invalid(format!("write the answer as JSON: {error}")))
 }
 
 /// Prints what `find` finds for each name; then reports the names it does not find.
 pub(super) fn inspect(
     ctx: &Context,
     parsed: &Parsed<'_>,
-    find: impl Fn(&str) -> Result<Json, Quit>,
+    find: impl Fn(&str) -> Result<Value, Quit>,
 ) -> Result<u8, Quit> {
     let mut found = Vec::new();
     let mut failures = Vec::new();
@@ -112,23 +114,18 @@ pub(super) fn inspect(
     Ok(code)
 }
 
-fn printed(found: &[Json], format: &str) -> Result<String, Quit> {
+fn printed(found: &[Value], format: &str) -> Result<String, Quit> {
     let damaged = |error: serde_json::Error| Quit::invalid(error.to_string());
+    let objects = || found.iter().map(AsJson).collect::<Vec<_>>();
     match format {
-        "" => Ok(json::indented(&found).map_err(damaged)? + "\n"),
-        "json" => Ok(serde_json::to_string(found).map_err(damaged)? + "\n"),
+        "" => Ok(json::indented(&objects()).map_err(damaged)? + "\n"),
+        "json" => Ok(serde_json::to_string(&objects()).map_err(damaged)? + "\n"),
         template => {
-            let mut orders = Orders::default();
-            found.iter().for_each(|object| object.note_orders(&mut orders));
-            let format = Format::rows(&template::unescape(template), orders).map_err(|error| {
-                Quit::invalid(error.replace("failed to parse template", "template parsing error"))
-            })?;
+            let format = Format::rows(&template::unescape(template))
+                .map_err(|flaw| flaw.quit().with_code(BAD_TEMPLATE))?;
             let mut text = String::new();
             for object in found {
-                let line = format
-                    .fill(&object.to_template())
-                    .map_err(|error| Quit::invalid(format!("template parsing error: {error}")))?;
-                text.push_str(&line);
+                text.push_str(&format.fill_object(object).map_err(Flaw::quit)?);
                 text.push('\n');
             }
             Ok(text)
@@ -140,15 +137,19 @@ fn printed(found: &[Json], format: &str) -> Result<String, Quit> {
 mod tests {
     use super::*;
 
-    fn objects() -> Vec<Json> {
-        vec![
-            serde_json::from_str(
-                r#"{"Name":"/web","Cmd":["a && b > c"],"Nothing":null,"Args":[]}"#,
-            )
-            .unwrap(),
-        ]
+    #[derive(Serialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Thing {
+        name: &'static str,
+        cmd: [&'static str; 1],
+        nothing: Option<bool>,
+        args: [&'static str; 0],
     }
 
+    fn objects() -> Vec<Value> {
+        let thing = Thing { name: "/web", cmd: ["a && b > c"], nothing: None, args: [] };
+        vec![json::value(&thing).unwrap()]
+    }
     #[test]
     fn objects_are_printed_as_dockers_client_prints_them() {
         assert_eq!(
@@ -175,6 +176,7 @@ mod tests {
         assert!(quit.to_string().starts_with("template parsing error: "), "{quit}");
         assert_eq!(quit.exit_code(), 1);
         let quit = printed(&objects(), "{{.Foo").unwrap_err();
-        assert!(quit.to_string().starts_with("template parsing error: "), "{quit}");
+        assert_eq!(quit.to_string(), "template parsing error: template: :1: unclosed action");
+        assert_eq!(quit.exit_code(), 64);
     }
 }

@@ -3,8 +3,8 @@
 use crate::context::Context;
 use crate::flags::{Arguments, Command, Flag, Parsed};
 use crate::quit::Quit;
-use crate::text::json::{Json, Orders};
-use crate::text::template::{self, Format};
+use crate::text::json;
+use crate::text::template::{self, Flaw, Format};
 use serde::Serialize;
 
 /// What `--version` prints.
@@ -50,7 +50,7 @@ fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
     };
     if let Some(format) = parsed.text("format").filter(|format| !format.is_empty()) {
         let versions = Versions { client: version.clone(), server: version };
-        return print_object(ctx, format, &versions);
+        return print_object(ctx, format, "system.versionInfo", &versions);
     }
     ctx.print(format!(
         "tug:\n Version:           {}\n OS/Arch:           {}/{}\n Kernel version:    {}\n",
@@ -72,19 +72,22 @@ pub(super) fn kernel() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()
 }
 
-/// An object by a format of the user's.
+/// Docker's exit code for a template that cannot be read, where one object is printed.
+pub(super) const BAD_TEMPLATE: u8 = 64;
+
+/// An object of Go's type `type_name` by a format of the user's.
 pub(super) fn print_object<T: Serialize>(
     ctx: &Context,
     format: &str,
+    type_name: &str,
     value: &T,
 ) -> Result<u8, Quit> {
     let damaged = |error: serde_json::Error| Quit::invalid(error.to_string());
     if format == "json" {
         return ctx.print_line(serde_json::to_string(value).map_err(damaged)?).map(|()| 0);
     }
-    let json = Json::of(value).map_err(damaged)?;
-    let mut orders = Orders::default();
-    json.note_orders(&mut orders);
-    let format = Format::rows(&template::unescape(format), orders).map_err(Quit::invalid)?;
-    ctx.print_line(format.fill(&json.to_template()).map_err(Quit::invalid)?).map(|()| 0)
+    let value = json::named(type_name, value).map_err(damaged)?;
+    let format = Format::rows(&template::unescape(format))
+        .map_err(|flaw| flaw.quit().with_code(BAD_TEMPLATE))?;
+    ctx.print_line(format.fill(&value).map_err(Flaw::bare)?).map(|()| 0)
 }

@@ -7,6 +7,7 @@ use crate::context::Context;
 use crate::flags::{Arguments, Command, Flag, Parsed};
 use crate::quit::Quit;
 use crate::text::listing::{Field, Listing, Row};
+use crate::text::template::Flaw;
 use crate::value::filter::{self, Filters};
 use std::collections::BTreeMap;
 use tug_engine::{Error, Volume};
@@ -112,7 +113,7 @@ fn list(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
         Some(format) => format.to_owned(),
         None => ctx.docker_setting("volumesFormat").unwrap_or_default(),
     };
-    ctx.print(listing().print(&format, &volumes).map_err(Quit::invalid)?).map(|()| 0)
+    ctx.print(listing().print(&format, volumes).map_err(Flaw::quit)?).map(|()| 0)
 }
 
 fn is_dangling(ctx: &Context, volume: &Volume, wanted: Option<bool>) -> Result<bool, Error> {
@@ -131,6 +132,7 @@ fn takes(filters: &Filters, volume: &Volume) -> bool {
 
 fn listing() -> Listing {
     Listing {
+        type_name: "*formatter.volumeContext",
         fields: FIELDS,
         columns: vec!["Driver", "Name"],
         raw: "name: {{.Name}}\ndriver: {{.Driver}}\n".to_owned(),
@@ -175,7 +177,7 @@ mod tests {
     #[test]
     fn lists_are_what_dockers_client_prints() {
         let volumes = [volume("data", Some("b")), volume("logs", None)];
-        let print = |format: &str| listing().print(format, &volumes).unwrap();
+        let print = |format: &str| listing().print(format, volumes.clone()).unwrap();
         assert_eq!(print(""), "DRIVER    VOLUME NAME\nlocal     data\nlocal     logs\n");
         assert_eq!(
             print("json").lines().next().unwrap(),

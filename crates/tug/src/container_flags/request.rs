@@ -187,10 +187,9 @@ fn seccomp_profile(
         let why = crate::quit::plain(&error);
         parsed.wrong(format!("opening seccomp profile ({path}) failed: open {path}: {why}"))
     })?;
-    let json: crate::text::json::Json = serde_json::from_slice(&bytes).map_err(|error| {
+    crate::text::json::compact(&bytes).map_err(|error| {
         parsed.wrong(format!("compacting json for seccomp profile ({path}) failed: {error}"))
-    })?;
-    serde_json::to_string(&json).map_err(|error| parsed.wrong(error.to_string()))
+    })
 }
 
 fn network(parsed: &Parsed<'_>, host: &mut HostConfig) -> Result<(), Quit> {

@@ -1,17 +1,16 @@
 //! Lists of objects: `ps`, `images`, `volume ls`. A table, JSON lines, or a template of the user's.
 
-use super::json::{Orders, html_escaped};
 use super::table;
-use super::template::{self, Format};
-use gotmpl::Value;
+use super::template::{self, Flaw, Format};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::rc::Rc;
+use tug_template::{Object, Value};
 
 /// A field of a row: its name in templates and its title in tables.
 pub(crate) type Field = (&'static str, &'static str);
 
 /// What a list can print of one object.
-pub(crate) trait Row {
+pub(crate) trait Row: 'static {
     /// The text of a field of [`Listing::fields`].
     fn field(&self, name: &str) -> String;
 
@@ -22,7 +21,10 @@ pub(crate) trait Row {
 }
 
 /// How a kind of object is listed.
+#[derive(Clone)]
 pub(crate) struct Listing {
+    /// Go's name of a row's type, for errors: `*formatter.ContainerContext`.
+    pub type_name: &'static str,
     /// Everything templates may name.
     pub fields: &'static [Field],
     /// The columns of the table when the user says nothing else.
@@ -41,37 +43,56 @@ impl Listing {
     ///
     /// # Errors
     /// One line about the template.
-    pub(crate) fn print(&self, format: &str, rows: &[impl Row]) -> Result<String, String> {
+    pub(crate) fn print<R: Row>(
+        &self,
+        format: &str,
+        rows: impl IntoIterator<Item = R>,
+    ) -> Result<String, Flaw> {
         let format = template::unescape(format.trim());
-        let (titled, template) = match format.as_str() {
-            "" | "table" => return Ok(self.table(rows)),
-            "json" => return self.json_lines(rows),
-            "raw" => (false, self.raw.as_str()),
+        let rows = rows.into_iter();
+        match format.as_str() {
+            "" | "table" => Ok(self.table(rows)),
+            "json" => self.templated("{{json .}}", false, rows),
+            "raw" => self.templated(&self.raw, false, rows),
             other => match other.strip_prefix("table") {
-                Some(rest) => (true, rest.trim()),
-                None => (false, other),
+                Some(rest) => self.templated(rest.trim(), true, rows),
+                None => self.templated(other, false, rows),
             },
-        };
-        let filled = Format::rows(template, Orders::default())?;
-        let titles = titled.then(|| self.titles(template)).transpose()?;
-        let mut lines = titles.unwrap_or_default();
+        }
+    }
+
+    fn templated<R: Row>(
+        &self,
+        template: &str,
+        titled: bool,
+        rows: impl Iterator<Item = R>,
+    ) -> Result<String, Flaw> {
+        let format = Format::rows(template)?;
+        let titles = Titles(self.fields, self.type_name);
+        let mut lines = String::new();
+        let mut count = 0;
         for row in rows {
-            lines.push_str(&filled.fill(&self.value(row)).map_err(failed)?);
+            lines.push_str(&format.fill(&self.value(row))?);
             lines.push('\n');
+            count += 1;
         }
-        if rows.is_empty() && !titled {
+        let titles = match (titled, count) {
+            (false, 1..) => None,
             // A flaw of the template is to be seen even when there is nothing to print.
-            filled.fill(&self.title_values()).map_err(failed)?;
-        }
-        Ok(if titled { table::align(&lines, WIDTH) } else { lines })
+            _ => Some(Format::titles(template)?.fill(&Value::object(titles))?),
+        };
+        Ok(match titles.filter(|_| titled) {
+            Some(titles) => table::align(&format!("{titles}\n{lines}"), WIDTH),
+            None => lines,
+        })
     }
 
-    /// The fields a template uses, found by filling it in without them.
+    /// Whether a format asks for a field.
     pub(crate) fn uses(&self, format: &str, field: &str) -> bool {
-        format == "json" || format.contains(&format!(".{field}"))
+        format == "json" || format.contains(&format!(".{field}")) || format.contains("json .}")
     }
 
-    fn table(&self, rows: &[impl Row]) -> String {
+    fn table<R: Row>(&self, rows: impl Iterator<Item = R>) -> String {
         let title = |name: &&str| self.title(name).to_owned();
         let mut lines = self.columns.iter().map(title).collect::<Vec<_>>().join("\t");
         lines.push('\n');
@@ -83,64 +104,94 @@ impl Listing {
         table::align(&lines, WIDTH)
     }
 
-    fn json_lines(&self, rows: &[impl Row]) -> Result<String, String> {
-        let names: BTreeSet<&str> =
-            self.fields.iter().map(|(name, _)| *name).chain(self.nulls.iter().copied()).collect();
-        let mut lines = String::new();
-        for row in rows {
-            let entry = |name: &&'static str| {
-                let value = match self.nulls.contains(name) {
-                    true => serde_json::Value::Null,
-                    false => serde_json::Value::String(row.field(name)),
-                };
-                (*name, value)
-            };
-            let object: BTreeMap<&str, serde_json::Value> = names.iter().map(entry).collect();
-            let json = serde_json::to_string(&object).map_err(|error| error.to_string())?;
-            lines.push_str(&html_escaped(&json));
-            lines.push('\n');
-        }
-        Ok(lines)
-    }
-
     fn title(&self, name: &str) -> &str {
         self.fields.iter().find(|(known, _)| *known == name).map_or("", |(_, title)| title)
     }
 
-    fn titles(&self, template: &str) -> Result<String, String> {
-        let mut line = Format::titles(template)?.fill(&self.title_values()).map_err(failed)?;
-        line.push('\n');
-        Ok(line)
-    }
-
-    fn title_values(&self) -> Value {
-        let titles = self
-            .fields
-            .iter()
-            .map(|(name, title)| ((*name).into(), Value::String((*title).into())));
-        Value::Map(Arc::new(titles.collect()))
-    }
-
-    fn value(&self, row: &impl Row) -> Value {
-        let fields = self
-            .fields
-            .iter()
-            .map(|(name, _)| ((*name).into(), Value::String(row.field(name).into())));
-        let mut fields: BTreeMap<Arc<str>, Value> = fields.collect();
-        for name in self.nulls {
-            fields.insert((*name).into(), Value::Nil);
-        }
-        let labels = row.labels().into_iter().flatten();
-        template::put_labels(
-            &mut fields,
-            labels.map(|(name, value)| (name.as_str(), value.as_str())),
-        );
-        Value::Map(Arc::new(fields))
+    fn value<R: Row>(&self, row: R) -> Value {
+        Value::Object(Rc::new(Entry {
+            row,
+            type_name: self.type_name,
+            fields: self.fields,
+            nulls: self.nulls,
+        }))
     }
 }
 
-fn failed(error: String) -> String {
-    format!("failed to execute template: {error}")
+/// A row as templates see it: fields are made when they are asked for.
+struct Entry<R> {
+    row: R,
+    type_name: &'static str,
+    fields: &'static [Field],
+    nulls: &'static [&'static str],
+}
+
+impl<R: Row> Object for Entry<R> {
+    fn type_name(&self) -> &str {
+        self.type_name
+    }
+
+    fn field(&self, name: &str) -> Option<Value> {
+        if self.nulls.contains(&name) {
+            return Some(Value::NilPointer);
+        }
+        let known = self.fields.iter().any(|(known, _)| *known == name);
+        known.then(|| self.row.field(name).into())
+    }
+
+    fn call(&self, name: &str, arguments: &[Value]) -> Option<Result<Value, String>> {
+        let wanted = label(name, arguments)?;
+        let labels = self.row.labels();
+        Some(wanted.map(|wanted| {
+            let value = labels.and_then(|labels| labels.get(wanted.as_ref()));
+            value.map_or("", String::as_str).into()
+        }))
+    }
+
+    fn names(&self) -> Vec<&str> {
+        let names = self.fields.iter().map(|(name, _)| *name).chain(self.nulls.iter().copied());
+        names.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+}
+
+/// The argument of `.Label "name"`.
+fn label<'v>(name: &str, arguments: &'v [Value]) -> Option<Result<&'v Rc<str>, String>> {
+    match (name, arguments) {
+        ("Label", [Value::String(wanted)]) => Some(Ok(wanted)),
+        ("Label", [other]) => {
+            let found = other.type_name();
+            Some(Err(format!("wrong type for value; expected string; got {found}")))
+        }
+        ("Label", others) => {
+            Some(Err(format!("wrong number of args for Label: want 1 got {}", others.len())))
+        }
+        _ => None,
+    }
+}
+
+/// The titles of the columns, for a table's first line.
+struct Titles(&'static [Field], &'static str);
+
+impl Object for Titles {
+    fn type_name(&self) -> &str {
+        self.1
+    }
+
+    fn field(&self, name: &str) -> Option<Value> {
+        self.0.iter().find(|(known, _)| *known == name).map(|(_, title)| (*title).into())
+    }
+
+    /// A label's title is the end of its name.
+    fn call(&self, name: &str, arguments: &[Value]) -> Option<Result<Value, String>> {
+        Some(label(name, arguments)?.map(|wanted| {
+            let last = wanted.rsplit('.').next().unwrap_or_default();
+            last.replace(['-', '_'], " ").into()
+        }))
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.0.iter().map(|(name, _)| *name).collect()
+    }
 }
 
 #[cfg(test)]
@@ -162,15 +213,20 @@ mod tests {
         }
     }
 
-    fn print(format: &str) -> Result<String, String> {
-        let listing = Listing {
+    fn listing() -> Listing {
+        Listing {
+            type_name: "*formatter.thingContext",
             fields: &[("Name", "NAMES"), ("Ports", "PORTS")],
             columns: vec!["Ports", "Name"],
             raw: "name: {{.Name}}\n".to_owned(),
             nulls: &["Platform"],
-        };
+        }
+    }
+
+    fn print(format: &str) -> Result<String, String> {
         let labels = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
-        listing.print(format, &[Thing("web", labels), Thing("db", BTreeMap::new())])
+        let rows = [Thing("web", labels), Thing("db", BTreeMap::new())];
+        listing().print(format, rows).map_err(|flaw| flaw.message)
     }
 
     #[test]
@@ -183,8 +239,15 @@ mod tests {
             ("table {{.Name}}\\t{{.Label \"x.a\"}}", "NAMES     a\nweb       \ndb        \n"),
             ("table {{upper .Name}} {{json .Ports}}", "NAMES PORTS\nWEB \"3->1\"\nDB \"2->1\"\n"),
             ("{{.Label \"a\"}}", "b\n\n"),
+            ("{{.Platform}}", "<nil>\n<nil>\n"),
+            ("{{if .Label \"a\"}}{{.Name}}{{else}}-{{end}}", "web\n-\n"),
             (
                 "json",
+                "{\"Name\":\"web\",\"Platform\":null,\"Ports\":\"3-\\u003e1\"}\n\
+                 {\"Name\":\"db\",\"Platform\":null,\"Ports\":\"2-\\u003e1\"}\n",
+            ),
+            (
+                "{{json .}}",
                 "{\"Name\":\"web\",\"Platform\":null,\"Ports\":\"3-\\u003e1\"}\n\
                  {\"Name\":\"db\",\"Platform\":null,\"Ports\":\"2-\\u003e1\"}\n",
             ),
@@ -194,24 +257,30 @@ mod tests {
     }
 
     #[test]
-    fn json_of_a_whole_row_leaves_the_labels_helper_out() {
-        assert_eq!(
-            print("{{json .}}").unwrap().lines().next().unwrap(),
-            "{\"Name\":\"web\",\"Platform\":null,\"Ports\":\"3-\\u003e1\"}"
-        );
+    fn flaws_are_told_in_gos_words() {
+        for (format, message) in [
+            (
+                "{{.Foo}}",
+                "template: :1:2: executing \"\" at <.Foo>: can't evaluate field Foo in type *formatter.thingContext",
+            ),
+            ("{{.Name", "template: :1: unclosed action"),
+            (
+                "{{.Label 1}}",
+                "template: :1:2: executing \"\" at <.Label>: wrong type for value; expected string; got int",
+            ),
+        ] {
+            assert_eq!(print(format).unwrap_err(), message);
+            assert!(print(&format!("table {format}")).is_err());
+        }
     }
 
     #[test]
     fn a_flaw_is_seen_even_in_an_empty_list() {
-        let listing = Listing {
-            fields: &[("Name", "NAMES")],
-            columns: vec!["Name"],
-            raw: String::new(),
-            nulls: &[],
-        };
         let rows: [Thing; 0] = [];
-        assert!(listing.print("{{.Nam}}", &rows).unwrap_err().contains("did you mean .Name?"));
-        assert_eq!(listing.print("{{.Name}}", &rows).as_deref(), Ok(""));
-        assert_eq!(listing.print("table {{.Name}}", &rows).as_deref(), Ok("NAMES\n"));
+        let print = |format: &str| listing().print(format, [] as [Thing; 0]);
+        assert_eq!(print("{{.Nam}}").unwrap_err().close.as_deref(), Some("Name"));
+        assert_eq!(print("{{.Name}}").as_deref(), Ok(""));
+        assert_eq!(print("table {{.Name}}").as_deref(), Ok("NAMES\n"));
+        assert_eq!(listing().print("", rows).as_deref(), Ok("PORTS     NAMES\n"));
     }
 }

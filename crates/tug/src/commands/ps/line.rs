@@ -36,7 +36,13 @@ pub(super) fn listing(with_size: bool) -> Listing {
         columns.push("Size");
         raw.push_str("size: {{.Size}}\n");
     }
-    Listing { fields: FIELDS, columns, raw, nulls: &["Platform"] }
+    Listing {
+        type_name: "*formatter.ContainerContext",
+        fields: FIELDS,
+        columns,
+        raw,
+        nulls: &["Platform"],
+    }
 }
 
 /// One container as a row.

@@ -9,6 +9,7 @@ mod tests;
 use crate::context::Context;
 use crate::flags::{Arguments, Command, Flag, Parsed};
 use crate::quit::Quit;
+use crate::text::template::Flaw;
 use choice::Choice;
 pub(super) use line::joined;
 use line::{Line, listing, shown_id};
@@ -56,7 +57,6 @@ fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
         return ctx.print(ids).map(|()| 0);
     }
     let now = jiff::Timestamp::now().as_second();
-    let rows: Vec<_> =
-        containers.into_iter().map(|container| Line { container, whole, now }).collect();
-    ctx.print(listing.print(&format, &rows).map_err(Quit::invalid)?).map(|()| 0)
+    let rows = containers.into_iter().map(|container| Line { container, whole, now });
+    ctx.print(listing.print(&format, rows).map_err(Flaw::quit)?).map(|()| 0)
 }

@@ -76,12 +76,12 @@ CONTAINER ID   IMAGE                                    COMMAND                C
 222222222222   registry.example.org:5000/team/app:1.2   \"x\"                    2 hours ago   Exited (3) About an hour ago                                                                                                                   db
 333333333333   cccccccccccc                             \"sh -c 'echo a & b'\"   2 hours ago   Up 2 hours                                                                                                                                     img
 ";
-    assert_eq!(listing(false).print("", &lines(false)).unwrap(), expected);
+    assert_eq!(listing(false).print("", lines(false)).unwrap(), expected);
 }
 
 #[test]
 fn formats_print_what_dockers_client_prints() {
-    let print = |format: &str| listing(false).print(format, &lines(false)).unwrap();
+    let print = |format: &str| listing(false).print(format, lines(false)).unwrap();
     assert_eq!(
         print("{{.ID}}: {{.Labels}} {{.Mounts}} {{.LocalVolumes}} {{.Size}} {{.Networks}} {{.Label \"a\"}}")
             .lines()
@@ -109,7 +109,7 @@ fn formats_print_what_dockers_client_prints() {
     );
     let titled = print("table {{.Names}}\\t{{.Label \"com.x.some-thing_y\"}}");
     assert!(titled.starts_with("NAMES     some thing y\nweb       "), "{titled}");
-    let sized = listing(true).print("", &lines(false)).unwrap();
+    let sized = listing(true).print("", lines(false)).unwrap();
     assert!(sized.contains("web       12.3kB (virtual 4.26MB)\n"), "{sized}");
 }
 
