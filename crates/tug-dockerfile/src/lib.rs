@@ -3,12 +3,14 @@
 //! - [`parse`] makes a [`Dockerfile`], the syntax tree, with spans into its [`Source`].
 //! - [`Expander`] replaces variables in a word; [`Env`] and [`platform_args`] are what it looks in.
 //! - [`GlobalScope`] and [`StageScope`] evaluate `FROM` lines and instructions, [`Evaluated`].
+//! - [`StageGraph`] says which stage needs which; [`check`] runs the build checks and gives a [`Report`].
 //! - [`Ignore`] reads ignore files; [`Pattern`] is one path pattern.
 //! - [`Diagnostic`] is one error with its place.
 //!
 //! It refuses to know what an instruction does: no files, no images, no graph.
 
 mod ast;
+mod check;
 mod diagnostic;
 mod directive;
 mod duration;
@@ -31,6 +33,7 @@ mod shape;
 mod shell_pattern;
 mod source;
 mod span;
+mod stages;
 mod suggest;
 mod words;
 
@@ -39,6 +42,7 @@ pub use ast::{
     HealthcheckCommand, Heredoc, InlineFile, Instruction, KeyValue, MountFlag, Onbuild, Paths, Run,
     RunNetwork, RunSecurity, Script, Stage, Step,
 };
+pub use check::{BaseImage, CheckContext, Report, Rule, Warning, check};
 pub use diagnostic::Diagnostic;
 pub use directive::{CheckOptionError, CheckOptions};
 pub use duration::DurationError;
@@ -57,3 +61,4 @@ pub use scope::{
 pub use shell_pattern::PatternError;
 pub use source::Source;
 pub use span::{Position, Span, Spanned};
+pub use stages::{Origin, StageGraph};

@@ -3,6 +3,8 @@
 /// One word of an `EXPOSE` after reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExposedPorts {
+    /// As written, variables replaced.
+    pub word: String,
     /// `80/tcp`, one for each port of a range.
     pub ports: Vec<String>,
     /// The protocol was not in lower case.
@@ -79,6 +81,7 @@ pub fn parse_ports(word: &str) -> Result<ExposedPorts, PortError> {
         }
     }
     Ok(ExposedPorts {
+        word: word.to_owned(),
         ports: (first..=last).map(|port| format!("{port}/{lower}")).collect(),
         protocol_casing: protocol != protocol.to_lowercase(),
         has_host_part: !address.is_empty() || !host.is_empty(),
