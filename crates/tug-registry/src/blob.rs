@@ -7,6 +7,7 @@
 use crate::Descriptor;
 use crate::endpoint::{Endpoint, Source};
 use crate::error::{Ask, Error, What};
+use crate::spool::Spool;
 use crate::transport::{Transport, cause};
 use bytes::Bytes;
 use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
@@ -19,6 +20,9 @@ use tug_types::Digest;
 /// Having got this much further since the last cut means the line is worth another full round
 /// of tries.
 const PROGRESS: u64 = 1 << 20;
+
+/// Kept bytes are read in pieces of this size.
+const RESTORED: usize = 256 << 10;
 
 /// What is told while a blob comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +48,10 @@ pub(crate) struct BlobStream {
     /// To be dropped from the response: an endpoint that does not know `Range` starts over.
     surplus: u64,
     response: Option<Response>,
+    /// Keeps what arrives.
+    spool: Option<Box<dyn Spool>>,
+    /// So many bytes come from there and not from the network.
+    restored: u64,
     failures: u32,
     mark: u64,
     observer: Arc<dyn Fn(BlobEvent) + Send + Sync>,
@@ -75,10 +83,22 @@ impl BlobStream {
             received: 0,
             surplus: 0,
             response: None,
+            spool: None,
+            restored: 0,
             failures: 0,
             mark: 0,
             observer,
         })
+    }
+
+    /// Goes on from what an earlier download left.
+    pub(crate) fn keep_in(&mut self, mut spool: Box<dyn Spool>) {
+        if spool.length() > self.size {
+            spool.clear();
+        }
+        self.restored = spool.length();
+        self.mark = self.restored;
+        self.spool = Some(spool);
     }
 
     /// What is being fetched, from whom.
@@ -97,6 +117,11 @@ impl BlobStream {
             if self.received == self.size {
                 self.verify()?;
                 return Ok(None);
+            }
+            if self.received < self.restored
+                && let Some(chunk) = self.restore()
+            {
+                return Ok(Some(chunk));
             }
             match self.advance().await {
                 Ok(chunk) if chunk.is_empty() => {}
@@ -119,6 +144,35 @@ impl BlobStream {
         self.accept(chunk)
     }
 
+    /// The next of the bytes an earlier download left; `None`: the rest comes from the network.
+    fn restore(&mut self) -> Option<Bytes> {
+        let length = usize::try_from(self.restored - self.received).unwrap_or(RESTORED);
+        let mut piece = vec![0; length.min(RESTORED)];
+        let read = self.spool.as_ref().map(|spool| spool.read_at(self.received, &mut piece));
+        match read {
+            Some(Ok(count)) if count > 0 => {
+                piece.truncate(count);
+                self.hasher.update(&piece);
+                self.received += count as u64;
+                (self.observer)(BlobEvent::Received(self.received));
+                Some(Bytes::from(piece))
+            }
+            // Unreadable: of no use to anybody, and what follows would not fit to it.
+            _ => {
+                self.restored = self.received;
+                self.forget();
+                None
+            }
+        }
+    }
+
+    /// Gives up keeping what arrives.
+    fn forget(&mut self) {
+        if let Some(mut spool) = self.spool.take() {
+            spool.clear();
+        }
+    }
+
     /// Counts and hashes what arrived.
     fn accept(&mut self, mut chunk: Bytes) -> Result<Bytes, Error> {
         let known = self.surplus.min(chunk.len() as u64);
@@ -129,6 +183,12 @@ impl BlobStream {
             return Err(self.wrong_size(received));
         }
         self.hasher.update(&chunk);
+        if let Some(spool) = &mut self.spool
+            && spool.append(&chunk).is_err()
+        {
+            // A full disk: the layer itself may still fit.
+            self.forget();
+        }
         self.received = received;
         (self.observer)(BlobEvent::Received(received));
         Ok(chunk)
@@ -211,6 +271,7 @@ impl BlobStream {
     fn verify(&mut self) -> Result<(), Error> {
         let actual = Digest::from_sha256(self.hasher.clone().finalize().into());
         if actual != self.digest {
+            self.forget();
             let (ask, expected) = (self.ask.clone(), self.digest);
             return Err(Error::DigestMismatch { ask, expected, actual });
         }

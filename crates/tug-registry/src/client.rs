@@ -8,6 +8,7 @@ use crate::platform::Platform;
 use crate::reader::BlobReader;
 use crate::resolve::{Resolved, Resolver};
 use crate::settings::Settings;
+use crate::spool::OpenSpool;
 use crate::transport::Transport;
 use crate::upload::{Destination, OpenSource, UploadEvent, Uploader, pages};
 use std::sync::Arc;
@@ -42,6 +43,11 @@ impl Client {
         Ok(Self { runtime, transport: Arc::new(Transport::new(settings)) })
     }
 
+    /// Whether compressed layers are to be kept: yes, unless the settings say otherwise.
+    pub fn keeps_blobs(&self) -> bool {
+        self.transport.settings.registries.keep_blobs.unwrap_or(true)
+    }
+
     /// The digest a tag points at now, from a request that costs nothing against a pull quota.
     /// `None` when the registry does not say.
     ///
@@ -67,7 +73,7 @@ impl Client {
         self.runtime.block_on(resolver.resolve(platform))
     }
 
-    /// Starts downloading a blob. `observer` is called from the client's own threads.
+    /// A blob, whose download begins with the first read. `observer` is called from the client's own threads.
     ///
     /// # Errors
     /// Only [`Error::Address`], when `source` has no endpoint; everything else comes while reading.
@@ -77,9 +83,33 @@ impl Client {
         descriptor: &Descriptor,
         observer: Arc<dyn Fn(BlobEvent) + Send + Sync>,
     ) -> Result<BlobReader, Error> {
+        self.open_with(source, descriptor, observer, None)
+    }
+
+    /// The same, going on from what an earlier download left and leaving something to the next.
+    ///
+    /// # Errors
+    /// As [`Client::open`].
+    pub fn resume(
+        &self,
+        source: &Source,
+        descriptor: &Descriptor,
+        observer: Arc<dyn Fn(BlobEvent) + Send + Sync>,
+        open: OpenSpool,
+    ) -> Result<BlobReader, Error> {
+        self.open_with(source, descriptor, observer, Some(open))
+    }
+
+    fn open_with(
+        &self,
+        source: &Source,
+        descriptor: &Descriptor,
+        observer: Arc<dyn Fn(BlobEvent) + Send + Sync>,
+        open: Option<OpenSpool>,
+    ) -> Result<BlobReader, Error> {
         let stream = BlobStream::new(self.transport.clone(), source, descriptor, observer)
             .ok_or_else(|| Error::Address(source.repository.clone()))?;
-        Ok(BlobReader::start(self.runtime.handle(), stream))
+        Ok(BlobReader::new(self.runtime.handle(), stream, open))
     }
 
     /// Where the blobs of a repository are to be had. Nothing is connected yet.

@@ -6,9 +6,10 @@
 
 use crate::blob::BlobStream;
 use crate::error::{Ask, Error};
+use crate::spool::OpenSpool;
 use bytes::{Buf, Bytes};
 use std::io::{self, Read};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -31,27 +32,73 @@ pub struct BlobReader {
     ended: bool,
     failure: Option<Error>,
     ask: Arc<Ask>,
-    download: AbortHandle,
+    download: Cancel,
     left: u64,
     started: bool,
+    waiting: Option<Waiting>,
+}
+
+/// A download that begins with the first read: whoever has to wait for its turn fetches nothing.
+struct Waiting {
+    runtime: Handle,
+    stream: BlobStream,
+    sender: mpsc::Sender<Piece>,
+    open: Option<OpenSpool>,
 }
 
 /// Ends a download from another thread: its reader fails with [`Error::Abandoned`].
 #[derive(Clone, Debug)]
-pub struct Cancel(AbortHandle);
+pub struct Cancel(Arc<Mutex<Running>>);
+
+#[derive(Debug)]
+enum Running {
+    NotYet,
+    Download(AbortHandle),
+    Cancelled,
+}
 
 impl Cancel {
     /// Ends it. A finished download stays finished.
     pub fn cancel(&self) {
-        self.0.abort();
+        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Running::Download(handle) = &*running {
+            handle.abort();
+        }
+        *running = Running::Cancelled;
     }
 }
 
 impl BlobReader {
-    pub(crate) fn start(runtime: &Handle, mut stream: BlobStream) -> Self {
+    pub(crate) fn new(runtime: &Handle, stream: BlobStream, open: Option<OpenSpool>) -> Self {
         let (sender, pieces) = mpsc::channel(DEPTH);
         let ask = stream.ask().clone();
         let left = stream.size();
+        Self {
+            pieces,
+            current: Bytes::new(),
+            ended: false,
+            failure: None,
+            ask,
+            download: Cancel(Arc::new(Mutex::new(Running::NotYet))),
+            left,
+            started: false,
+            waiting: Some(Waiting { runtime: runtime.clone(), stream, sender, open }),
+        }
+    }
+
+    fn start(&mut self) {
+        self.started = true;
+        let Some(Waiting { runtime, mut stream, sender, open }) = self.waiting.take() else {
+            return;
+        };
+        let mut running = self.download.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*running, Running::Cancelled) {
+            // The sender goes, and with it the hope for pieces.
+            return;
+        }
+        if let Some(spool) = open.and_then(|open| open()) {
+            stream.keep_in(spool);
+        }
         let download = runtime.spawn(async move {
             loop {
                 let piece = match stream.next().await {
@@ -66,17 +113,7 @@ impl BlobReader {
                 }
             }
         });
-        let download = download.abort_handle();
-        Self {
-            pieces,
-            current: Bytes::new(),
-            ended: false,
-            failure: None,
-            ask,
-            download,
-            left,
-            started: false,
-        }
+        *running = Running::Download(download.abort_handle());
     }
 
     /// Why reading failed: the typed error behind the [`io::Error`] that the consumer saw.
@@ -86,7 +123,7 @@ impl BlobReader {
 
     /// What ends this download.
     pub fn cancel(&self) -> Cancel {
-        Cancel(self.download.clone())
+        self.download.clone()
     }
 
     /// Bytes that neither arrived nor are known to be missing: what [`BlobReader::finish`] costs.
@@ -108,7 +145,7 @@ impl BlobReader {
     }
 
     fn fetch(&mut self) -> io::Result<()> {
-        self.started = true;
+        self.start();
         let failure = match self.pieces.blocking_recv() {
             Some(Piece::Bytes(bytes)) => {
                 self.left = self.left.saturating_sub(bytes.len() as u64);
@@ -144,6 +181,6 @@ impl Read for BlobReader {
 
 impl Drop for BlobReader {
     fn drop(&mut self) {
-        self.download.abort();
+        self.download.cancel();
     }
 }

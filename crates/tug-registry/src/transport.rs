@@ -174,10 +174,8 @@ impl Transport {
                     return Ok(response);
                 }
                 Err(Broken::Connect(reason)) => reasons.push(reason),
-                Err(Broken::Cut(reason)) => {
-                    endpoint.settle(number);
-                    return Err(cut(reason));
-                }
+                // Not settled on: a handshake that fell silent says nothing about the scheme.
+                Err(Broken::Cut(reason)) => return Err(cut(reason)),
                 Err(Broken::Other(error)) => return Err(error),
             }
         }

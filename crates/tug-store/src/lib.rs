@@ -8,6 +8,7 @@
 //!   containers/<id>/    upper/, work/, log/, files mounted into the container, exit.json
 //!   volumes/<name>/     _data
 //!   build/              cache mounts of builds, and what is known of the files of their contexts
+//!   partial/<hex>       half-fetched blobs, kept for the next command
 //!   tmp/                half-done work, each under a lease; swept when the lease's lock is free
 //! ```
 //!
@@ -28,6 +29,7 @@ mod images;
 mod layers;
 mod lease;
 mod networks;
+mod partials;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -42,6 +44,7 @@ pub use error::Error;
 pub use images::{ImageRow, LayerEntry, NewImage, Untagged};
 pub use layers::*;
 pub use lease::*;
+pub use partials::{Partial, Partials};
 pub use usage::{ImageUsage, Usage};
 pub use variants::{BlobRecord, Variant};
 pub use volumes::{NewVolume, VolumeRow};
@@ -78,6 +81,11 @@ impl Store {
     /// The blobs.
     pub fn blobs(&self) -> Blobs {
         Blobs::new(&self.root)
+    }
+
+    /// The half-fetched blobs.
+    pub fn partials(&self) -> Partials {
+        Partials::new(&self.root)
     }
 
     /// Where a container keeps its files.

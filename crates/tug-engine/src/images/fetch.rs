@@ -8,9 +8,9 @@ use crate::view::{LayerState, Progress, PullEvent};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tug_registry::{BlobEvent, BlobReader, Cancel, Client, Descriptor, Resolved, Source};
-use tug_store::{LayerEntry, LayerError, Layers};
-use tug_types::{DiffId, Explain, Failure, ImageReference};
+use tug_registry::{BlobEvent, BlobReader, Cancel, Client, Descriptor, Resolved, Source, Spool};
+use tug_store::{LayerEntry, LayerError, Layers, Partial, Partials};
+use tug_types::{DiffId, Digest, Explain, Failure, ImageReference};
 
 /// Layers under way at once. Inflating bounds each of them to one core's 450 MB/s, so more than
 /// there are cores only fill gaps; registries dislike many connections.
@@ -26,6 +26,7 @@ const PROOF: u64 = 256 << 20;
 /// What fetching needs.
 pub(super) struct Fetch<'a> {
     pub(super) store: Layers,
+    pub(super) partials: Partials,
     pub(super) claim: &'a Claim,
     pub(super) client: &'a Client,
     pub(super) resolved: &'a Resolved,
@@ -45,11 +46,22 @@ struct Crew<'a> {
     stopped: AtomicBool,
     downloads: Mutex<Vec<Cancel>>,
     failure: Mutex<Option<Error>>,
+    /// Whether what arrived is worth keeping: it was the line that failed.
+    resumable: AtomicBool,
+}
+
+/// What came of all the layers.
+pub(super) struct Fetched {
+    pub(super) entries: Vec<LayerEntry>,
+    /// Blobs that came over the network with their sizes, verified and still among the partials,
+    /// unless there was no room to keep them.
+    pub(super) blobs: Vec<(Digest, u64)>,
 }
 
 /// Brings all layers of the image into the store.
-pub(super) fn layers(fetch: &Fetch<'_>) -> Result<Vec<LayerEntry>, Error> {
+pub(super) fn layers(fetch: &Fetch<'_>) -> Result<Fetched, Error> {
     let mut jobs = fetch.missing()?;
+    let blobs: Vec<_> = jobs.iter().map(|job| (job.blob.digest, job.blob.size)).collect();
     let threads = jobs.len().min(AT_ONCE);
     // Taken from the end: the largest first, so that none of them is left over for one thread
     // while the others have nothing to do.
@@ -59,24 +71,33 @@ pub(super) fn layers(fetch: &Fetch<'_>) -> Result<Vec<LayerEntry>, Error> {
         stopped: AtomicBool::new(false),
         downloads: Mutex::new(Vec::new()),
         failure: Mutex::new(None),
+        resumable: AtomicBool::new(false),
     };
     std::thread::scope(|scope| {
         for _ in 0..threads {
             let work = || {
                 while let Some(job) = crew.next() {
-                    fetch.layer(&job, &crew).unwrap_or_else(|error| crew.stop(error));
+                    fetch.layer(&job, &crew).unwrap_or_else(|failed| crew.stop(failed));
                 }
             };
             let spawned =
                 std::thread::Builder::new().name("tug-layer".into()).spawn_scoped(scope, work);
             if let Err(source) = spawned {
-                crew.stop(Error::System { what: "start a thread for a layer", source });
+                let error = Error::System { what: "start a thread for a layer", source };
+                crew.stop(Stopped { error, resumable: false });
             }
         }
     });
-    match crew.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+    let failure = crew.failure.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if failure.is_some() && !crew.resumable.into_inner() {
+        for (blob, _) in &blobs {
+            // Swept later if it cannot be removed now.
+            let _ = fetch.partials.discard(blob);
+        }
+    }
+    match failure {
         Some(error) => Err(error),
-        None => fetch.entries(),
+        None => Ok(Fetched { entries: fetch.entries()?, blobs }),
     }
 }
 
@@ -106,15 +127,22 @@ impl Fetch<'_> {
     }
 
     /// One layer, from the next endpoint again when one delivers wrong content.
-    fn layer(&self, job: &Job<'_>, crew: &Crew<'_>) -> Result<(), Error> {
+    fn layer(&self, job: &Job<'_>, crew: &Crew<'_>) -> Result<(), Stopped> {
         let mut source = self.resolved.source.clone();
         loop {
-            match self.layer_from(&source, job, crew) {
-                Err(Broken::Content(error)) => match source.next() {
-                    Some(next) => source = next,
-                    None => return Err(failed(error)),
-                },
-                Err(Broken::Final(error)) => return Err(error),
+            let before = self.partials.length(&job.blob.digest);
+            match self.layer_from(&source, job, crew, before > 0) {
+                Err(Broken::Content(error)) => {
+                    let _ = self.partials.discard(&job.blob.digest);
+                    match source.next() {
+                        // What was left from before may be what was wrong.
+                        _ if before > 0 => {}
+                        Some(next) => source = next,
+                        None => return Err(Stopped { error, resumable: true }),
+                    }
+                }
+                Err(Broken::Line(error)) => return Err(Stopped { error, resumable: true }),
+                Err(Broken::Final(error)) => return Err(Stopped { error, resumable: false }),
                 Ok(()) => {
                     tell(&**self.progress, job.blob, LayerState::Complete);
                     return Ok(());
@@ -123,19 +151,37 @@ impl Fetch<'_> {
         }
     }
 
-    fn layer_from(&self, source: &Source, job: &Job<'_>, crew: &Crew<'_>) -> Result<(), Broken> {
+    fn layer_from(
+        &self,
+        source: &Source,
+        job: &Job<'_>,
+        crew: &Crew<'_>,
+        resumed: bool,
+    ) -> Result<(), Broken> {
         let observer = observer(self.progress.clone(), job.blob.clone());
-        let opened = self.client.open(source, job.blob, observer);
+        let (partials, digest) = (self.partials.clone(), job.blob.digest);
+        let open = move || {
+            // Without a place to keep it, it is fetched all the same.
+            let partial = partials.take(&digest).ok().flatten()?;
+            Some(Box::new(Kept(Some(partial))) as Box<dyn Spool>)
+        };
+        let opened = self.client.resume(source, job.blob, observer, Box::new(open));
         let mut reader = opened.map_err(|error| Broken::Final(failed(error)))?;
         crew.watch(reader.cancel());
         match self.store.unpack(self.claim.lease(), &mut reader, Some(job.diff_id)) {
             Ok(_) => reader.finish().map_err(classify),
-            Err(error) => Err(self.explain(error, &mut reader, job)),
+            Err(error) => Err(self.explain(error, &mut reader, job, resumed)),
         }
     }
 
     /// Why a layer could not be unpacked: the line, the bytes, or what they say.
-    fn explain(&self, error: LayerError, reader: &mut BlobReader, job: &Job<'_>) -> Broken {
+    fn explain(
+        &self,
+        error: LayerError,
+        reader: &mut BlobReader,
+        job: &Job<'_>,
+        resumed: bool,
+    ) -> Broken {
         if let Some(cause) = reader.take_failure() {
             return classify(cause);
         }
@@ -147,7 +193,10 @@ impl Fetch<'_> {
         let Failure { kind, message, hint, subject } = error.failure();
         let (blob, reference) = (job.blob.digest, self.reference.familiar());
         let message = format!("{reference}: layer {blob}: {message}");
-        Broken::Final(Error::Failed(Failure { kind, message, hint, subject }))
+        let unreadable = matches!(error, LayerError::Unpack { .. } | LayerError::Read { .. });
+        let error = Error::Failed(Failure { kind, message, hint, subject });
+        // Too much is left to prove what is wrong: what was kept from before is suspected first.
+        if resumed && unreadable { Broken::Content(error) } else { Broken::Final(error) }
     }
 
     fn entries(&self) -> Result<Vec<LayerEntry>, Error> {
@@ -164,18 +213,51 @@ impl Fetch<'_> {
     }
 }
 
+/// A layer that could not be had, and whether the image's others are worth keeping.
+struct Stopped {
+    error: Error,
+    resumable: bool,
+}
+
+/// A half-fetched blob of the store, as a download keeps it.
+struct Kept(Option<Partial>);
+
+impl Spool for Kept {
+    fn length(&self) -> u64 {
+        self.0.as_ref().map_or(0, Partial::length)
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.as_ref().map_or(Ok(0), |partial| partial.read_at(offset, buffer))
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.0.as_mut().map_or(Ok(()), |partial| partial.append(bytes))
+    }
+
+    fn clear(&mut self) {
+        if let Some(mut partial) = self.0.take()
+            && partial.clear().is_err()
+        {
+            partial.discard();
+        }
+    }
+}
+
 /// How one attempt at a layer failed.
 enum Broken {
     /// The bytes are not what the manifest says: another endpoint may have the right ones.
-    Content(tug_registry::Error),
+    Content(Error),
+    /// The registry does not deliver: what it has delivered is kept for another try.
+    Line(Error),
     /// Nothing to be tried.
     Final(Error),
 }
 
 fn classify(error: tug_registry::Error) -> Broken {
     match error {
-        tug_registry::Error::DigestMismatch { .. } => Broken::Content(error),
-        other => Broken::Final(failed(other)),
+        tug_registry::Error::DigestMismatch { .. } => Broken::Content(failed(error)),
+        other => Broken::Line(failed(other)),
     }
 }
 
@@ -194,8 +276,13 @@ impl<'a> Crew<'a> {
     }
 
     /// The first failure counts; those after it are its consequences.
-    fn stop(&self, error: Error) {
-        lock(&self.failure).get_or_insert(error);
+    fn stop(&self, Stopped { error, resumable }: Stopped) {
+        let mut failure = lock(&self.failure);
+        if failure.is_none() {
+            *failure = Some(error);
+            self.resumable.store(resumable, Ordering::SeqCst);
+        }
+        drop(failure);
         self.stopped.store(true, Ordering::SeqCst);
         for download in lock(&self.downloads).iter() {
             download.cancel();

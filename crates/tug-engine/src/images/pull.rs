@@ -8,9 +8,13 @@ use crate::image_config::ImageConfig;
 use crate::view::{LayerState, Progress, PullEvent};
 use crate::{Engine, Error};
 use std::sync::Arc;
+use std::time::Duration;
 use tug_registry::{Client, Platform, Resolved};
 use tug_store::{ImageRow, LayerEntry};
 use tug_types::{Digest, Explain, ImageReference};
+
+/// Half-fetched layers that nobody asked for again so long are given up.
+const ABANDONED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// How to pull.
 #[derive(Clone, Debug, Default)]
@@ -143,15 +147,26 @@ impl Engine {
         };
         let resolved = client.resolve(reference, platform, &retrying).map_err(failed)?;
         let mut intake = Intake::begin(self)?;
-        let layers = fetch::layers(&fetch::Fetch {
+        let partials = self.store.partials();
+        // What nobody came back for must not keep this image out.
+        let _ = partials.sweep(ABANDONED);
+        let fetched = fetch::layers(&fetch::Fetch {
             store: self.store.layers(),
+            partials: partials.clone(),
             claim: intake.claim()?,
             client,
             resolved: &resolved,
             reference,
             progress,
         })?;
-        let id = self.keep(&mut intake, reference, &resolved, &layers)?;
+        for (blob, size) in &fetched.blobs {
+            match client.keeps_blobs() && partials.length(blob) == *size {
+                true => partials.keep(intake.claim()?.lease(), blob),
+                false => partials.discard(blob),
+            }
+            .map_err(tug_store::Error::from)?;
+        }
+        let id = self.keep(&mut intake, reference, &resolved, &fetched.entries)?;
         intake.finish()?;
         let digest = resolved.digest;
         let known = local.is_some_and(|local| {

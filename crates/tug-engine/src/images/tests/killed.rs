@@ -2,8 +2,10 @@
 //! and sweeps what was half-done.
 
 use super::*;
-use std::io::Read;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 const ROOT: &str = "TUG_TEST_KILLED_ROOT";
@@ -81,4 +83,118 @@ fn a_killed_pull_leaves_all_or_nothing() {
     }
     assert!(nothing > 0, "no round was killed early enough");
     assert!(whole > 0, "no round was let to its end");
+}
+
+/// A slow line to a registry that counts what goes over it. Small socket buffers: what is under way
+/// when the client dies is lost, and is to be little.
+struct SlowLine {
+    address: String,
+    carried: Arc<AtomicU64>,
+}
+
+impl SlowLine {
+    fn to(registry: &str, bytes_per_second: u64) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let carried = Arc::new(AtomicU64::new(0));
+        let (registry, count) = (registry.to_owned(), carried.clone());
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let (registry, count) = (registry.clone(), count.clone());
+                // A client that dies is what this is for.
+                std::thread::spawn(move || {
+                    drop(carry(&client, &registry, bytes_per_second, &count))
+                });
+            }
+        });
+        Self { address, carried }
+    }
+}
+
+fn carry(client: &TcpStream, to: &str, speed: u64, count: &AtomicU64) -> std::io::Result<()> {
+    let mut first = [0];
+    // The client tries TLS first: a registry without it hangs up.
+    if client.peek(&mut first)? == 0 || first[0] == 0x16 {
+        return Ok(());
+    }
+    rustix::net::sockopt::set_socket_send_buffer_size(client, 16 << 10)?;
+    client.set_nodelay(true)?;
+    let server = TcpStream::connect(to)?;
+    let (mut asks, mut takes) = (client.try_clone()?, server.try_clone()?);
+    std::thread::spawn(move || {
+        drop(std::io::copy(&mut asks, &mut takes));
+        drop(takes.shutdown(std::net::Shutdown::Both));
+    });
+    let (mut server, mut client) = (server, client);
+    let mut piece = vec![0; 8 << 10];
+    loop {
+        let length = server.read(&mut piece)?;
+        if length == 0 {
+            return Ok(());
+        }
+        client.write_all(&piece[..length])?;
+        count.fetch_add(length as u64, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_micros(length as u64 * 1_000_000 / speed));
+    }
+}
+
+/// Kills two hundred pulls. Whatever a pull had when it was killed, the next one does not fetch
+/// again: all that is lost is what was under way.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "starts itself again, to be killed")]
+fn two_hundred_killed_pulls_lose_only_what_was_under_way() {
+    const KILLS: u64 = 200;
+    // Three layers, each with a piece being carried and a full socket on both sides.
+    const UNDER_WAY: u64 = 3 * (64 << 10);
+    // Manifest, configuration, headers, questions for what is there.
+    const TALK: u64 = 16 << 10;
+    let Some(registry) = tug_test::registry::Registry::start().unwrap() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let layout = Layout::create(dir.path()).unwrap();
+    let content = |n: u64| (0..6).flat_map(|part| noise(100 + n * 10 + part)).collect::<Vec<u8>>();
+    let layers: Vec<Layer> = (0..3)
+        .map(|n| file_layer(&layout, Compression::Gzip, &format!("file{n}"), &content(n)))
+        .collect();
+    let image = layout.image(Family::Oci, &json!({}), &layers).unwrap();
+    tug_test::push::push(registry.address(), &layout, &image, "app", "latest").unwrap();
+    let size: u64 = layers.iter().map(|layer| layer.size).sum();
+    let line = SlowLine::to(registry.address(), 4 << 20);
+    let name = reference(&format!("{}/app", line.address));
+    let fixture = Fixture { dir, layout, layers, image };
+
+    let mut sandbox = Sandbox::new();
+    let (mut whole, mut random) = (0, 1u64);
+    for round in 0..KILLS {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--ignored", "images::tests::killed::pull_to_be_killed"])
+            .env(ROOT, sandbox.engine.store().root())
+            .env(REFERENCE, name.to_string())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        std::thread::sleep(Duration::from_millis((random >> 33) % 250));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if has_whole_image(&sandbox, &fixture, &name) {
+            whole += 1;
+            sandbox = Sandbox::new();
+        }
+        let allowed = (whole + 1) * size + (round + 1) * (UNDER_WAY + TALK);
+        let carried = line.carried.load(Ordering::SeqCst);
+        assert!(carried <= allowed, "round {round}: {carried} carried, {allowed} allowed");
+    }
+    sandbox.pull(&name).unwrap();
+    assert!(has_whole_image(&sandbox, &fixture, &name));
+    let carried = line.carried.load(Ordering::SeqCst);
+    let lost = carried.saturating_sub((whole + 1) * size) / KILLS;
+    assert!(lost <= UNDER_WAY + TALK, "{lost} bytes lost by each kill");
+    assert!(whole > 5 && whole < KILLS, "{whole} pulls came to their end");
+    let left = sandbox.leftovers();
+    assert!(!left.iter().any(|entry| entry.starts_with("tmp/")), "{left:?}");
+    #[expect(clippy::print_stderr, reason = "the figure")]
+    {
+        eprintln!("{whole} pulls of {size} bytes finished; {lost} bytes lost by each kill");
+    }
 }

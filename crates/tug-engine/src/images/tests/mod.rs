@@ -6,6 +6,7 @@ mod killed;
 mod load;
 mod pull;
 mod push;
+mod resume;
 mod skopeo;
 
 use super::{PullOptions, Pulled};
@@ -41,6 +42,10 @@ impl Sandbox {
             default_platform: Some("linux/amd64".to_owned()),
         });
         Self { engine, dir }
+    }
+
+    fn settings(&self) -> Settings {
+        self.engine.settings().clone()
     }
 
     /// Pulls with three quick tries.
