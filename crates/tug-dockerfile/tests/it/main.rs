@@ -1,5 +1,8 @@
 //! The language as a user of the crate sees it: tables of what must come out.
 
 mod checks;
+mod evaluating;
 mod expansion;
 mod ignoring;
+mod reading;
+mod refusing;
