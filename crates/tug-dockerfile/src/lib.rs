@@ -18,6 +18,7 @@ mod env;
 mod expand;
 mod fault;
 mod flags;
+pub mod fuzz;
 mod glob;
 mod heredoc;
 mod ignore;

@@ -3,6 +3,7 @@
 mod checks;
 mod evaluating;
 mod expansion;
+mod hostile;
 mod ignoring;
 mod reading;
 mod refusing;
