@@ -65,6 +65,10 @@ pub enum Error {
         "conflict: unable to delete {image} (must be forced) - image is referenced in multiple repositories"
     )]
     ImageShared { image: String },
+    #[error(
+        "image with reference {name} was found but does not provide the specified platform ({platform})"
+    )]
+    NoPlatform { name: String, platform: String, here: Vec<String> },
     #[error("image {image} is damaged: {what}")]
     DamagedImage { image: String, what: String },
     #[error("{what} {path}")]
@@ -101,7 +105,8 @@ impl Explain for Error {
             Self::NoContainer { .. }
             | Self::NoImage { .. }
             | Self::NotToPush { .. }
-            | Self::NoVolume { .. } => Kind::NotFound,
+            | Self::NoVolume { .. }
+            | Self::NoPlatform { .. } => Kind::NotFound,
             Self::AmbiguousContainer { .. }
             | Self::AmbiguousImage { .. }
             | Self::BadName { .. }
@@ -158,6 +163,10 @@ impl Explain for Error {
             Self::ImageRunning { container, .. } => {
                 Some(format!("stop and remove the container first: `tug rm -f {container}`"))
             }
+            Self::NoPlatform { name, platform, here } => Some(format!(
+                "here are: {}; `tug pull --platform {platform} {name}` fetches it",
+                here.join(", ")
+            )),
             Self::DamagedImage { image, .. } => Some(format!("pull it again: `tug pull {image}`")),
             Self::Unsupported { hint, .. } => hint.clone(),
             Self::Store(error) => error.hint(),

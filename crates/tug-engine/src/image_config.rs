@@ -56,3 +56,48 @@ pub(crate) struct ImageRunConfig {
     pub(crate) on_build: Option<Vec<String>>,
     pub(crate) shell: Option<Vec<String>>,
 }
+
+/// One step that made an image.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ImageStep {
+    /// RFC 3339.
+    pub(crate) created: Option<String>,
+    pub(crate) created_by: String,
+    pub(crate) comment: String,
+    /// It made no layer.
+    pub(crate) empty_layer: bool,
+}
+
+/// The steps that made an image, the first one first.
+///
+/// # Errors
+/// When the configuration is no JSON of that shape.
+pub(crate) fn steps_of(config: &[u8]) -> Result<Vec<ImageStep>, serde_json::Error> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Steps {
+        history: Option<Vec<ImageStep>>,
+    }
+    Ok(serde_json::from_slice::<Steps>(config)?.history.unwrap_or_default())
+}
+
+/// The labels of a configuration, the rest of which is passed over.
+///
+/// # Errors
+/// When the configuration is no JSON of that shape.
+pub(crate) fn labels_of(config: &[u8]) -> Result<BTreeMap<String, String>, serde_json::Error> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Outer {
+        config: Option<Inner>,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Inner {
+        #[serde(rename = "Labels")]
+        labels: Option<BTreeMap<String, String>>,
+    }
+    let outer: Outer = serde_json::from_slice(config)?;
+    Ok(outer.config.and_then(|inner| inner.labels).unwrap_or_default())
+}

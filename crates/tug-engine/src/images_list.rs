@@ -1,32 +1,34 @@
-//! `images`, `image inspect`, `tag`, `rmi`: what is done to images that are here.
+//! `images`, `tag`: the images that are here, by their names.
 
-use crate::create::parse_image_config;
-use crate::time::{rfc3339, seconds_of};
-use crate::view::{GraphDriver, ImageInspect, ImageMetadata, ImageRemoval, ImageSummary, RootFs};
+use crate::image_config::labels_of;
+use crate::view::ImageSummary;
 use crate::{Engine, Error};
-use std::collections::BTreeSet;
-use tug_store::{ContainerState, ImageRow};
+use std::collections::{BTreeMap, BTreeSet};
+use tug_store::ListedImage;
 use tug_types::{Digest, ImageReference};
 
 impl Engine {
-    /// One row per repository and tag, newest first; images without a name once.
+    /// One row per repository and tag, newest first; images without a name once. Labels are read
+    /// only `with_labels`: they are in the configurations.
     ///
     /// # Errors
     /// When the store fails or an image's configuration cannot be read.
-    pub fn images(&self) -> Result<Vec<ImageSummary>, Error> {
+    pub fn images(&self, with_labels: bool) -> Result<Vec<ImageSummary>, Error> {
         let mut rows = Vec::new();
-        for image in self.store.images()? {
-            let config = parse_image_config(&image)?;
-            let containers = self.store.image_users(&image.id)?.len();
+        for image in self.store.list_images()? {
+            let labels = match with_labels {
+                true => self.image_labels(&image.id)?,
+                false => BTreeMap::new(),
+            };
             let row = |repository: Option<String>, tag: Option<String>, digest| ImageSummary {
                 id: image.id,
                 repository,
                 tag,
                 digest,
-                created: config.created.as_deref().map_or(0, seconds_of),
+                created: image.created,
                 size: image.size,
-                labels: config.config.clone().and_then(|config| config.labels).unwrap_or_default(),
-                containers,
+                labels: labels.clone(),
+                containers: image.containers,
             };
             for tag in &image.tags {
                 let digest = digest_of(&image, tag);
@@ -43,47 +45,21 @@ impl Engine {
         Ok(rows)
     }
 
-    /// One image in full.
+    /// How many images there are.
     ///
     /// # Errors
-    /// When there is none, or its configuration cannot be read.
-    pub fn image_inspect(&self, name: &str) -> Result<ImageInspect, Error> {
-        let image = self.image(name)?;
-        let config = parse_image_config(&image)?;
-        let raw: serde_json::Value = serde_json::from_slice(&image.config).unwrap_or_default();
-        let layers = self.store.layers();
-        let mut trees: Vec<String> = config
-            .rootfs
-            .diff_ids
-            .iter()
-            .rev()
-            .map(|layer| layers.tree(layer).display().to_string())
-            .collect();
-        let upper = if trees.is_empty() { String::new() } else { trees.remove(0) };
-        let mut data = vec![("UpperDir".to_owned(), upper)];
-        if !trees.is_empty() {
-            data.push(("LowerDir".to_owned(), trees.join(":")));
-        }
-        Ok(ImageInspect {
-            id: image.id,
-            repo_tags: image.tags.iter().map(ImageReference::familiar).collect(),
-            repo_digests: image.digests.iter().map(ImageReference::familiar).collect(),
-            parent: String::new(),
-            comment: config.comment,
-            created: config.created,
-            docker_version: config.docker_version,
-            author: config.author,
-            config: raw.get("config").cloned().unwrap_or_default(),
-            architecture: config.architecture,
-            variant: config.variant,
-            os: config.os,
-            size: image.size,
-            graph_driver: GraphDriver { data: data.into_iter().collect(), name: "overlay2" },
-            root_fs: RootFs {
-                kind: "layers",
-                layers: config.rootfs.diff_ids.iter().map(|layer| layer.0).collect(),
-            },
-            metadata: ImageMetadata { last_tag_time: rfc3339(image.tagged) },
+    /// When the store fails.
+    pub fn image_count(&self) -> Result<usize, Error> {
+        Ok(self.store.list_images()?.len())
+    }
+
+    pub(crate) fn image_labels(&self, id: &Digest) -> Result<BTreeMap<String, String>, Error> {
+        let config = self.store.image_config(id)?;
+        // One that is gone by now has none.
+        let Some(config) = config else { return Ok(BTreeMap::new()) };
+        labels_of(&config).map_err(|error| Error::DamagedImage {
+            image: id.short(),
+            what: format!("its configuration cannot be read: {error}"),
         })
     }
 
@@ -102,95 +78,10 @@ impl Engine {
         let image = self.image(source)?;
         Ok(self.store.tag_image(&image.id, target)?)
     }
-
-    /// Takes a name away, and the image with its last name. By id, all its names go, when they are of
-    /// one repository or `force` is set.
-    ///
-    /// # Errors
-    /// When there is none, or a container uses it.
-    pub fn remove_image(
-        &self,
-        name: &str,
-        force: bool,
-        _no_prune: bool,
-    ) -> Result<Vec<ImageRemoval>, Error> {
-        let image = self.image(name)?;
-        let named = named_by(&image, name);
-        let mut done = Vec::new();
-        if let Some(reference) = &named {
-            let names = image.tags.len() + if reference.digest().is_some() { 1 } else { 0 };
-            let others = image.tags.iter().any(|tag| tag != reference);
-            if names > 1 && others || reference.digest().is_some() && !image.tags.is_empty() {
-                self.untag(reference, &mut done)?;
-                return Ok(done);
-            }
-        }
-        let repositories: BTreeSet<String> = image.tags.iter().map(ImageReference::name).collect();
-        if named.is_none() && repositories.len() > 1 && !force {
-            return Err(Error::ImageShared { image: image.id.short() });
-        }
-        self.refuse_if_used(&image, named.as_ref(), force)?;
-        for reference in image.tags.iter().chain(&image.digests) {
-            self.untag(reference, &mut done)?;
-        }
-        self.delete_image(&image, &mut done)?;
-        Ok(done)
-    }
-
-    fn untag(&self, reference: &ImageReference, done: &mut Vec<ImageRemoval>) -> Result<(), Error> {
-        match reference.digest() {
-            Some(_) => self.store.forget_repo_digest(reference)?,
-            None => self.store.untag_image(reference)?,
-        };
-        done.push(ImageRemoval::Untagged(reference.familiar()));
-        Ok(())
-    }
-
-    fn refuse_if_used(
-        &self,
-        image: &ImageRow,
-        named: Option<&ImageReference>,
-        force: bool,
-    ) -> Result<(), Error> {
-        for row in self.reconciled()?.into_iter().filter(|row| row.image == image.id) {
-            let (image, container) = (image.id.short(), row.id.short().to_owned());
-            match (row.state == ContainerState::Running, named) {
-                (true, None) => return Err(Error::ImageRunning { image, container }),
-                _ if force => {}
-                (_, Some(reference)) => {
-                    let reference = reference.familiar();
-                    return Err(Error::ImageInUse { reference, container, image });
-                }
-                (false, None) => return Err(Error::ImageUsed { image, container }),
-            }
-        }
-        Ok(())
-    }
-
-    /// The image's row, then the files nobody refers to any more.
-    fn delete_image(&self, image: &ImageRow, done: &mut Vec<ImageRemoval>) -> Result<(), Error> {
-        let protected =
-            tug_store::live_protected(self.store.root()).map_err(tug_store::Error::from)?;
-        let left = self.store.forget_image(&image.id, &protected.into_iter().collect())?;
-        done.push(ImageRemoval::Deleted(image.id));
-        let gone = self.store.discard(&left.layers, &left.blobs)?;
-        done.extend(gone.layers.iter().map(|layer| ImageRemoval::Deleted(layer.0)));
-        self.delete_later(gone)
-    }
-}
-
-/// The image's name that the user wrote, unless an id was written.
-fn named_by(image: &ImageRow, name: &str) -> Option<ImageReference> {
-    let reference = ImageReference::parse(name).ok()?;
-    let bare = match (reference.tag(), reference.digest()) {
-        (Some(_), Some(digest)) => reference.with_digest(*digest),
-        _ => reference,
-    };
-    image.tags.iter().chain(&image.digests).find(|known| **known == bare).cloned()
 }
 
 /// The digest an image has in the repository of one of its tags.
-fn digest_of(image: &ImageRow, tag: &ImageReference) -> Option<Digest> {
+fn digest_of(image: &ListedImage, tag: &ImageReference) -> Option<Digest> {
     image
         .digests
         .iter()

@@ -177,7 +177,7 @@ pub(crate) fn network_name(record: &Record) -> String {
 
 /// Bytes of the regular files below a directory, each inode once. What vanishes meanwhile is not
 /// counted.
-fn tree_size(path: &Path) -> u64 {
+pub(crate) fn tree_size(path: &Path) -> u64 {
     let mut seen = BTreeSet::new();
     let mut total = 0;
     let mut open = vec![path.to_owned()];

@@ -28,6 +28,7 @@ mod error;
 mod images;
 mod layers;
 mod lease;
+mod listing;
 mod networks;
 mod partials;
 #[cfg(test)]
@@ -44,6 +45,7 @@ pub use error::Error;
 pub use images::{ImageRow, LayerEntry, NewImage, Untagged};
 pub use layers::*;
 pub use lease::*;
+pub use listing::ListedImage;
 pub use partials::{Partial, Partials};
 pub use usage::{ImageUsage, Usage};
 pub use variants::{BlobRecord, Variant};

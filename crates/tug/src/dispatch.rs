@@ -52,7 +52,6 @@ const MISSING: &[&str] = &[
     "diff",
     "events",
     "export",
-    "history",
     "login",
     "logout",
     "manifest",
@@ -188,6 +187,11 @@ fn unknown(name: &str) -> Quit {
 }
 
 fn unknown_in(group: &Group, name: &str) -> Quit {
+    // Their short spellings are in the list: `commit` for `container commit`.
+    if MISSING.contains(&name) {
+        return Quit::invalid(format!("'{} {name}' is not supported by tug yet", group.name))
+            .with_hint(format!("`tug {} --help` lists what is", group.name));
+    }
     let close = suggest::closest(name, members(group).map(|(name, _)| name));
     let close = close.map(|close| format!("`tug {} {close}`", group.name));
     Quit::invalid(format!("'{} {name}' is not a tug command", group.name))
@@ -349,5 +353,64 @@ mod tests {
             );
         }
         assert!(group_help(&GROUPS[0]).contains("\n  ls          List containers\n"));
+    }
+
+    /// Every command of Docker's and its flags, as its own client lists them.
+    fn dockers() -> Vec<(Vec<&'static str>, Vec<[&'static str; 3]>)> {
+        let mut commands: Vec<(Vec<&str>, Vec<[&str; 3]>)> = Vec::new();
+        for line in include_str!("dispatch/docker-28.txt").lines() {
+            match (line.strip_prefix("  "), commands.last_mut()) {
+                (Some(flag), Some((_, flags))) => {
+                    let words: Vec<&str> = flag.split(' ').collect();
+                    flags.push(words.try_into().unwrap());
+                }
+                (None, _) if !line.starts_with('#') => {
+                    commands.push((line.split(", ").collect(), Vec::new()));
+                }
+                _ => {}
+            }
+        }
+        commands
+    }
+
+    #[test]
+    fn dockers_commands_are_here_under_all_their_names_or_refused_by_name() {
+        let mut wrong = Vec::new();
+        for (names, _) in dockers() {
+            let here: Vec<_> = names.iter().filter(|name| command(name).is_some()).collect();
+            if !here.is_empty() && here.len() < names.len() {
+                wrong.push(format!("{names:?}: only {here:?}"));
+            }
+            for name in names.iter().filter(|_| here.is_empty()) {
+                let report = find(&words(name)).map(|_| ()).unwrap_err().report();
+                if !report.contains("is not supported by tug") {
+                    wrong.push(format!("{name}: {report}"));
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    #[test]
+    fn dockers_flags_are_all_known() {
+        let mut wrong = Vec::new();
+        let mut count = 0;
+        for (names, flags) in dockers() {
+            let Some(command) = command(names[0]) else { continue };
+            for [name, letter, kind] in flags.into_iter().filter(|[name, ..]| *name != "help") {
+                count += 1;
+                let Some(flag) = command.all_flags().find(|flag| flag.name == name) else {
+                    wrong.push(format!("{} --{name} ({letter} {kind})", names[0]));
+                    continue;
+                };
+                let short = letter.chars().next().filter(|c| *c != '-').unwrap_or('\0');
+                let switch = flag.takes == flags::Takes::Switch;
+                if flag.short != short || switch != (kind == "switch") {
+                    wrong.push(format!("{} --{name}: letter {letter}, {kind}", names[0]));
+                }
+            }
+        }
+        assert!(count > 250, "{count}");
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 }

@@ -26,6 +26,7 @@ mod mounts;
 mod naming;
 mod network;
 mod process;
+mod pruning;
 mod pull;
 mod run;
 mod terminal;

@@ -8,13 +8,14 @@ pub(crate) static COMMAND: Command = Command {
     names: &["image inspect"],
     usage: "[OPTIONS] IMAGE [IMAGE...]",
     about: "Display detailed information on one or more images",
-    flags: &[&[FORMAT, Flag::value("platform", "string", "")]],
+    flags: &[&[FORMAT, PLATFORM]],
     arguments: Arguments::AtLeast(1),
     verbatim: false,
     run: |ctx, parsed| {
-        if parsed.given("platform") {
-            return Err(parsed.wrong("--platform is not supported by tug image inspect yet"));
-        }
-        inspect::inspect(ctx, parsed, |name| inspect::image(ctx, name))
+        let platform = parsed.text("platform");
+        inspect::inspect(ctx, parsed, |name| inspect::image(ctx, name, platform))
     },
 };
+
+const PLATFORM: Flag =
+    Flag::value("platform", "string", "Inspect the image of this platform, as os[/arch[/variant]]");

@@ -1,5 +1,6 @@
 //! `images`.
 
+use super::prune;
 use crate::context::Context;
 use crate::flags::{Arguments, Command, Flag, Parsed};
 use crate::quit::Quit;
@@ -7,8 +8,8 @@ use crate::text::human;
 use crate::text::listing::{Field, Listing, Row};
 use crate::text::template::Flaw;
 use crate::value::filter::{self, Filters};
-use crate::value::{duration, moment};
 use regex_lite::Regex;
+use std::collections::BTreeMap;
 use tug_engine::ImageSummary;
 use tug_types::ImageReference;
 
@@ -24,6 +25,7 @@ pub(crate) static COMMAND: Command = Command {
         Flag::value("format", "string", "'table', 'json', 'table TEMPLATE' or a Go template"),
         Flag::switch("no-trunc", "Don't truncate output"),
         Flag::switch("quiet", "Only show image IDs").short('q'),
+        Flag::switch("tree", ""),
     ]],
     arguments: Arguments::Between(0, 1),
     verbatim: false,
@@ -47,27 +49,33 @@ const FIELDS: &[Field] = &[
 ];
 
 fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
+    if parsed.on("tree") {
+        return Err(parsed
+            .wrong("--tree is not supported by tug")
+            .with_hint("`tug images --digests` shows what the names stand for"));
+    }
     let choice = Choice::of(ctx, parsed)?;
     let whole = parsed.on("no-trunc");
-    let images: Vec<_> =
-        ctx.engine.images()?.into_iter().filter(|image| choice.takes(image)).collect();
-    if parsed.on("quiet") {
-        let ids: String = images.iter().map(|image| shown_id(image, whole) + "\n").collect();
-        return ctx.print(ids).map(|()| 0);
-    }
     let format = match parsed.text("format") {
         Some(format) => format.to_owned(),
         None => ctx.docker_setting("imagesFormat").unwrap_or_default(),
     };
+    let with_labels = choice.filters.has("label") || format.contains(".Label");
+    let images: Vec<_> =
+        ctx.engine.images(with_labels)?.into_iter().filter(|image| choice.takes(image)).collect();
+    if parsed.on("quiet") {
+        let ids: String = images.iter().map(|image| shown_id(image, whole) + "\n").collect();
+        return ctx.print(ids).map(|()| 0);
+    }
     let digests = parsed.on("digests") || format.contains(".Digest");
     let now = jiff::Timestamp::now().as_second();
     let rows: Vec<_> =
-        images.into_iter().map(|image| Line { image, whole, digests, now }).collect();
+        images.into_iter().map(|image| Line { image, usage: None, whole, digests, now }).collect();
     let listing = listing(parsed.on("digests"));
     ctx.print(listing.print(&format, rows).map_err(Flaw::quit)?).map(|()| 0)
 }
 
-fn listing(digests: bool) -> Listing {
+pub(super) fn listing(digests: bool) -> Listing {
     let columns = match digests {
         true => vec!["Repository", "Tag", "Digest", "ID", "CreatedSince", "Size"],
         false => vec!["Repository", "Tag", "ID", "CreatedSince", "Size"],
@@ -97,19 +105,14 @@ impl Choice {
         let filters = Filters::new(pairs, FILTERS).map_err(Quit::invalid)?;
         let created = |key| -> Result<Option<i64>, Quit> {
             let Some(name) = filters.values(key).last() else { return Ok(None) };
-            let image = ctx.engine.image_inspect(name)?;
+            let image = ctx.engine.image_inspect(name, None)?;
             Ok(image
                 .created
                 .and_then(|text| text.parse::<jiff::Timestamp>().ok())
                 .map(jiff::Timestamp::as_second))
         };
         let (mut before, since) = (created("before")?, created("since")?);
-        for until in filters.values("until") {
-            let now = jiff::Timestamp::now();
-            let until = match duration::parse(until) {
-                Some(ago) => now.as_second() - ago / 1_000_000_000,
-                None => moment::parse(until, now).map_err(Quit::invalid)? / 1_000_000_000,
-            };
+        if let Some(until) = prune::until(&filters)? {
             before = Some(before.map_or(until, |before| before.min(until)));
         }
         let patterns =
@@ -169,14 +172,22 @@ fn shown_id(image: &ImageSummary, whole: bool) -> String {
 }
 
 /// One image as a row.
-struct Line {
-    image: ImageSummary,
-    whole: bool,
-    digests: bool,
-    now: i64,
+pub(super) struct Line {
+    pub image: ImageSummary,
+    /// Bytes shared with others, and its own, where they were asked for.
+    pub usage: Option<(u64, u64)>,
+    /// Nothing is shortened.
+    pub whole: bool,
+    pub digests: bool,
+    /// Seconds since the epoch.
+    pub now: i64,
 }
 
 impl Row for Line {
+    fn labels(&self) -> Option<&BTreeMap<String, String>> {
+        Some(&self.image.labels)
+    }
+
     fn field(&self, name: &str) -> String {
         const NONE: &str = "<none>";
         let one = &self.image;
@@ -193,7 +204,12 @@ impl Row for Line {
             "CreatedAt" => human::go_time(one.created),
             "Size" => human::size(one.size, 3),
             "VirtualSize" => human::size(one.size, 4),
-            _ => "N/A".to_owned(),
+            _ => match (name, self.usage) {
+                ("Containers", Some(_)) => one.containers.to_string(),
+                ("SharedSize", Some((shared, _))) => human::size(shared, 4),
+                ("UniqueSize", Some((_, unique))) => human::size(unique, 4),
+                _ => "N/A".to_owned(),
+            },
         }
     }
 }
@@ -219,7 +235,7 @@ mod tests {
     fn lines(digests: bool, whole: bool) -> Vec<Line> {
         [image(Some("busybox"), Some("latest")), image(None, None)]
             .into_iter()
-            .map(|image| Line { image, whole, digests, now: 1_700_000_000 })
+            .map(|image| Line { image, usage: None, whole, digests, now: 1_700_000_000 })
             .collect()
     }
 

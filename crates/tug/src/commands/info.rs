@@ -5,7 +5,6 @@ use crate::context::Context;
 use crate::flags::{Arguments, Command, Parsed};
 use crate::quit::Quit;
 use serde::Serialize;
-use std::collections::BTreeSet;
 use std::path::Path;
 use tug_engine::Status;
 
@@ -72,7 +71,7 @@ fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
 
 fn gather(ctx: &Context) -> Result<Info, Quit> {
     let containers = ctx.engine.containers(false)?;
-    let images: BTreeSet<_> = ctx.engine.images()?.iter().map(|image| image.id).collect();
+    let images = ctx.engine.image_count()?;
     let count = |status: Status| containers.iter().filter(|row| row.status == status).count();
     let (running, paused) = (count(Status::Running), count(Status::Paused));
     Ok(Info {
@@ -80,7 +79,7 @@ fn gather(ctx: &Context) -> Result<Info, Quit> {
         containers_running: running,
         containers_paused: paused,
         containers_stopped: containers.len() - running - paused,
-        images: images.len(),
+        images,
         driver: "overlay2",
         cgroup_version: cgroup_version(),
         kernel_version: version::kernel(),

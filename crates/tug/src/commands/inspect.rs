@@ -48,7 +48,7 @@ fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
     match parsed.text("type").unwrap_or_default() {
         "" => inspect(ctx, parsed, |name| any(ctx, name, size)),
         "container" => inspect(ctx, parsed, |name| container(ctx, name, size)),
-        "image" => inspect(ctx, parsed, |name| image(ctx, name)),
+        "image" => inspect(ctx, parsed, |name| image(ctx, name, None)),
         "volume" => inspect(ctx, parsed, |name| volume(ctx, name)),
         other if OTHER_KINDS.contains(&other) => {
             Err(Quit::invalid(format!("tug has no objects of type {other:?} yet")))
@@ -63,7 +63,7 @@ fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
 fn any(ctx: &Context, name: &str, size: bool) -> Result<Value, Quit> {
     let missing = |quit: &Quit| quit.kind() == Some(Kind::NotFound);
     let tries: [&dyn Fn() -> Result<Value, Quit>; 3] =
-        [&|| container(ctx, name, size), &|| image(ctx, name), &|| volume(ctx, name)];
+        [&|| container(ctx, name, size), &|| image(ctx, name, None), &|| volume(ctx, name)];
     for attempt in tries {
         match attempt() {
             Err(quit) if missing(&quit) => {}
@@ -82,8 +82,8 @@ fn container(ctx: &Context, name: &str, size: bool) -> Result<Value, Quit> {
     to_json(&ctx.engine.inspect(name, size)?)
 }
 
-pub(super) fn image(ctx: &Context, name: &str) -> Result<Value, Quit> {
-    to_json(&ctx.engine.image_inspect(name)?)
+pub(super) fn image(ctx: &Context, name: &str, platform: Option<&str>) -> Result<Value, Quit> {
+    to_json(&ctx.engine.image_inspect(name, platform)?)
 }
 
 pub(super) fn volume(ctx: &Context, name: &str) -> Result<Value, Quit> {

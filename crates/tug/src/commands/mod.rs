@@ -2,7 +2,9 @@
 
 pub(crate) mod attach;
 pub(crate) mod create;
+pub(crate) mod df;
 pub(crate) mod exec;
+pub(crate) mod history;
 pub(crate) mod image_inspect;
 pub(crate) mod images;
 pub(crate) mod import;
@@ -13,6 +15,7 @@ pub(crate) mod load;
 pub(crate) mod logs;
 mod many;
 pub(crate) mod port;
+pub(crate) mod prune;
 pub(crate) mod ps;
 pub(crate) mod pull;
 pub(crate) mod push;
@@ -55,6 +58,7 @@ pub(crate) static COMMANDS: &[&Command] = &[
     &push::COMMAND,
     &images::COMMAND,
     &image_inspect::COMMAND,
+    &history::COMMAND,
     &rmi::COMMAND,
     &tag::COMMAND,
     &load::COMMAND,
@@ -63,7 +67,12 @@ pub(crate) static COMMANDS: &[&Command] = &[
     &volume::INSPECT,
     &volume::LS,
     &volume::RM,
+    &df::COMMAND,
     &system::RESET,
+    &prune::IMAGE,
+    &prune::CONTAINER,
+    &prune::VOLUME,
+    &prune::SYSTEM,
     &info::COMMAND,
     &version::COMMAND,
 ];

@@ -12,8 +12,8 @@ pub(crate) static COMMAND: Command = Command {
     flags: &[&[
         Flag::switch("force", "Remove it although stopped containers or other names use it")
             .short('f'),
-        Flag::switch("no-prune", "Do not delete untagged parents"),
-        Flag::value("platform", "strings", ""),
+        Flag::switch("no-prune", "Do not delete untagged parents (there are none)"),
+        Flag::value("platform", "strings", "Remove only the image of this platform"),
     ]],
     arguments: Arguments::AtLeast(1),
     verbatim: false,
@@ -21,13 +21,11 @@ pub(crate) static COMMAND: Command = Command {
 };
 
 fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
-    if parsed.given("platform") {
-        return Err(parsed.wrong("--platform is not supported by tug rmi yet"));
-    }
     let force = parsed.on("force");
+    let platforms: Vec<&str> = parsed.all("platform").flat_map(|text| text.split(',')).collect();
     let mut code = 0;
     for name in &parsed.arguments {
-        match ctx.engine.remove_image(name, force, parsed.on("no-prune")) {
+        match remove(ctx, name, force, &platforms) {
             Ok(removals) => ctx.print(removals.iter().map(line).collect::<String>())?,
             Err(error) => {
                 // With -f one that is not there is what was wanted; Docker says so all the same.
@@ -38,6 +36,22 @@ fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
         }
     }
     Ok(code)
+}
+
+fn remove(
+    ctx: &Context,
+    name: &str,
+    force: bool,
+    platforms: &[&str],
+) -> Result<Vec<ImageRemoval>, Error> {
+    let mut removals = Vec::new();
+    for platform in platforms {
+        removals.extend(ctx.engine.remove_image(name, force, Some(platform))?);
+    }
+    match platforms {
+        [] => ctx.engine.remove_image(name, force, None),
+        _ => Ok(removals),
+    }
 }
 
 fn line(removal: &ImageRemoval) -> String {

@@ -16,12 +16,15 @@ pub(crate) static CREATE: Command = Command {
     names: &["volume create"],
     usage: "[OPTIONS] [VOLUME]",
     about: "Create a volume",
-    flags: &[&[
-        Flag::value("driver", "string", "Driver of the volume (default \"local\")").short('d'),
-        Flag::value("label", "list", "Set metadata on the volume"),
-        Flag::value("name", "string", ""),
-        Flag::value("opt", "map", "Options of the driver (default map[])").short('o'),
-    ]],
+    flags: &[
+        &[
+            Flag::value("driver", "string", "Driver of the volume (default \"local\")").short('d'),
+            Flag::value("label", "list", "Set metadata on the volume"),
+            Flag::value("name", "string", ""),
+            Flag::value("opt", "map", "Options of the driver (default map[])").short('o'),
+        ],
+        CLUSTER,
+    ],
     arguments: Arguments::Between(0, 1),
     verbatim: false,
     run: create,
@@ -45,6 +48,7 @@ pub(crate) static LS: Command = Command {
         Flag::value("filter", "filter", "Show only what matches (e.g. \"dangling=true\")")
             .short('f'),
         Flag::value("format", "string", "'table', 'json', 'table TEMPLATE' or a Go template"),
+        Flag::switch("cluster", ""),
         Flag::switch("quiet", "Only display volume names").short('q'),
     ]],
     arguments: Arguments::Exactly(0),
@@ -67,7 +71,26 @@ pub(crate) static RM: Command = Command {
     },
 };
 
+/// Flags of volumes that a swarm's nodes share.
+const CLUSTER: &[Flag] = &[
+    Flag::value("availability", "string", ""),
+    Flag::value("group", "string", ""),
+    Flag::value("limit-bytes", "bytes", ""),
+    Flag::value("required-bytes", "bytes", ""),
+    Flag::value("scope", "string", ""),
+    Flag::value("secret", "map", ""),
+    Flag::value("sharing", "string", ""),
+    Flag::value("topology-preferred", "list", ""),
+    Flag::value("topology-required", "list", ""),
+    Flag::value("type", "string", ""),
+];
+
 fn create(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
+    if let Some(flag) = CLUSTER.iter().find(|flag| parsed.given(flag.name)) {
+        return Err(parsed
+            .wrong(format!("--{} is not supported by tug", flag.name))
+            .with_hint("it is for volumes of a swarm: leave it out"));
+    }
     let name = parsed.arguments.first().map(String::as_str).or_else(|| parsed.text("name"));
     let labels = parsed.read_all("label", container_flags::label)?.into_iter().collect();
     let options = parsed.all("opt").map(|text| {
@@ -96,6 +119,11 @@ const FIELDS: &[Field] = &[
 ];
 
 fn list(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
+    if parsed.on("cluster") {
+        return Err(parsed
+            .wrong("--cluster is not supported by tug")
+            .with_hint("there are no swarms: leave it out"));
+    }
     let pairs = parsed.read_all("filter", filter::pair)?;
     let filters = Filters::new(pairs, FILTERS).map_err(Quit::invalid)?;
     let dangling = filters.truth("dangling").map_err(Quit::invalid)?;
@@ -130,7 +158,7 @@ fn takes(filters: &Filters, volume: &Volume) -> bool {
         && filters.all("label", |wanted| filter::label_matches(wanted, label))
 }
 
-fn listing() -> Listing {
+pub(super) fn listing() -> Listing {
     Listing {
         type_name: "*formatter.volumeContext",
         fields: FIELDS,

@@ -97,6 +97,16 @@ fn go_time_in(seconds: i64, zone: jiff::tz::TimeZone) -> String {
         .unwrap_or_default()
 }
 
+/// RFC 3339 in the caller's zone, as Go writes it.
+pub(crate) fn rfc3339(seconds: i64) -> String {
+    let Ok(time) = jiff::Timestamp::from_second(seconds) else { return String::new() };
+    let zoned = time.to_zoned(jiff::tz::TimeZone::system());
+    match zoned.offset().is_zero() {
+        true => zoned.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        false => zoned.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

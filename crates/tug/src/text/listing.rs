@@ -108,7 +108,8 @@ impl Listing {
         self.fields.iter().find(|(known, _)| *known == name).map_or("", |(_, title)| title)
     }
 
-    fn value<R: Row>(&self, row: R) -> Value {
+    /// A row as templates see it.
+    pub(crate) fn value<R: Row>(&self, row: R) -> Value {
         Value::Object(Rc::new(Entry {
             row,
             type_name: self.type_name,

@@ -81,7 +81,7 @@ impl Choice {
         let ports = |key| filters.values(key).map(port_range).collect::<Result<Vec<_>, _>>();
         let ancestors = filters
             .values("ancestor")
-            .map(|name| engine.image_inspect(name).ok().map(|image| image.id));
+            .map(|name| engine.image_inspect(name, None).ok().map(|image| image.id));
         let (before, since) = (position("before")?, position("since")?);
         Ok(Test {
             choice: self,

@@ -29,7 +29,7 @@ const RAW: &str = "container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command
     names: {{.Names}}\nlabels: {{- pad .Labels 1 0}}\nports: {{- pad .Ports 1 0}}\n";
 
 /// How containers are listed.
-pub(super) fn listing(with_size: bool) -> Listing {
+pub(in crate::commands) fn listing(with_size: bool) -> Listing {
     let mut columns = vec!["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"];
     let mut raw = RAW.to_owned();
     if with_size {
@@ -46,7 +46,7 @@ pub(super) fn listing(with_size: bool) -> Listing {
 }
 
 /// One container as a row.
-pub(super) struct Line {
+pub(in crate::commands) struct Line {
     pub container: ContainerSummary,
     /// Nothing is shortened.
     pub whole: bool,

@@ -12,7 +12,8 @@ use crate::quit::Quit;
 use crate::text::template::Flaw;
 use choice::Choice;
 pub(super) use line::joined;
-use line::{Line, listing, shown_id};
+use line::shown_id;
+pub(super) use line::{Line, listing};
 
 pub(crate) static COMMAND: Command = Command {
     names: &["ps", "container ls", "container list", "container ps"],

@@ -1,0 +1,119 @@
+//! `image inspect`: one image in full, in Docker's shape.
+
+use crate::create::parse_image_config;
+use crate::image_config::ImageRunConfig;
+use crate::time::rfc3339;
+use crate::view::{GraphDriver, ImageInspect, ImageMetadata, ImageRunInspect, RootFs};
+use crate::{Engine, Error};
+use tug_registry::Platform;
+use tug_store::ImageRow;
+use tug_types::{DiffId, ImageReference};
+
+impl Engine {
+    /// One image in full; of several platforms the one asked for.
+    ///
+    /// # Errors
+    /// When there is none, or its configuration cannot be read.
+    pub fn image_inspect(&self, name: &str, platform: Option<&str>) -> Result<ImageInspect, Error> {
+        let image = self.image_on(name, platform)?;
+        let config = parse_image_config(&image)?;
+        Ok(ImageInspect {
+            id: image.id,
+            repo_tags: image.tags.iter().map(ImageReference::familiar).collect(),
+            repo_digests: image.digests.iter().map(ImageReference::familiar).collect(),
+            parent: String::new(),
+            comment: config.comment,
+            created: config.created,
+            docker_version: config.docker_version,
+            author: config.author,
+            config: run_config(config.config.unwrap_or_default()),
+            architecture: config.architecture,
+            variant: config.variant.filter(|variant| !variant.is_empty()),
+            os: config.os,
+            size: image.size,
+            graph_driver: self.image_driver(&config.rootfs.diff_ids),
+            root_fs: RootFs {
+                kind: "layers",
+                layers: config.rootfs.diff_ids.iter().map(|layer| layer.0).collect(),
+            },
+            metadata: ImageMetadata { last_tag_time: rfc3339(image.tagged) },
+        })
+    }
+
+    /// Where the image's layers are.
+    fn image_driver(&self, diff_ids: &[DiffId]) -> GraphDriver {
+        let layers = self.store.layers();
+        let mut trees: Vec<String> =
+            diff_ids.iter().rev().map(|layer| layers.tree(layer).display().to_string()).collect();
+        let upper = if trees.is_empty() { String::new() } else { trees.remove(0) };
+        let mut data = vec![("UpperDir".to_owned(), upper)];
+        if !trees.is_empty() {
+            data.push(("LowerDir".to_owned(), trees.join(":")));
+        }
+        GraphDriver { data: data.into_iter().collect(), name: "overlay2" }
+    }
+
+    /// The image a name stands for on a platform: of the images its index has, the one that fits
+    /// best.
+    pub(crate) fn image_on(&self, name: &str, platform: Option<&str>) -> Result<ImageRow, Error> {
+        let image = self.image(name)?;
+        let Some(platform) = platform.filter(|platform| !platform.is_empty()) else {
+            return Ok(image);
+        };
+        let wanted = Platform::parse(platform).map_err(|error| Error::BadValue {
+            what: "platform",
+            value: platform.to_owned(),
+            why: error.to_string(),
+        })?;
+        let mut here = self.variants_of(&image, name)?;
+        let mut best = None;
+        for (number, row) in here.iter().enumerate() {
+            let rank = wanted.rank(&platform_of(row)).map(|rank| (rank, number));
+            best = [best, rank].into_iter().flatten().min();
+        }
+        match best {
+            Some((_, number)) => Ok(here.swap_remove(number)),
+            None => Err(Error::NoPlatform {
+                name: name.to_owned(),
+                platform: wanted.to_string(),
+                here: here.iter().map(|row| platform_of(row).to_string()).collect(),
+            }),
+        }
+    }
+
+    /// The image itself, and the others of the index its name stands for that are here.
+    pub(crate) fn variants_of(&self, image: &ImageRow, name: &str) -> Result<Vec<ImageRow>, Error> {
+        let mut here = vec![image.clone()];
+        let reference = ImageReference::parse(name).ok();
+        let target = reference.map(|name| self.store.target(&name)).transpose()?.flatten();
+        let Some(target) = target else { return Ok(here) };
+        for variant in self.store.variants(&target)? {
+            if variant.image != image.id {
+                here.extend(self.store.images_by_prefix(variant.image.hex().as_ref())?);
+            }
+        }
+        Ok(here)
+    }
+}
+
+fn platform_of(row: &ImageRow) -> Platform {
+    let head: tug_registry::ConfigHead = serde_json::from_slice(&row.config).unwrap_or_default();
+    head.platform()
+}
+
+fn run_config(config: ImageRunConfig) -> ImageRunInspect {
+    ImageRunInspect {
+        user: config.user,
+        exposed_ports: config.exposed_ports.unwrap_or_default(),
+        env: config.env.unwrap_or_default(),
+        entrypoint: config.entrypoint.unwrap_or_default(),
+        cmd: config.cmd.unwrap_or_default(),
+        volumes: config.volumes.unwrap_or_default(),
+        working_dir: config.working_dir,
+        labels: config.labels.unwrap_or_default(),
+        stop_signal: config.stop_signal.unwrap_or_default(),
+        healthcheck: config.healthcheck,
+        on_build: config.on_build.unwrap_or_default(),
+        shell: config.shell.unwrap_or_default(),
+    }
+}
