@@ -18,6 +18,7 @@ mod env;
 mod expand;
 mod fault;
 mod flags;
+pub mod fuzz;
 mod glob;
 mod heredoc;
 mod ignore;
@@ -51,7 +52,7 @@ pub use expand::{ExpandError, ExpandProblem, Expanded, Expander, NoVariables, Va
 pub use glob::{GlobError, Pattern};
 pub use ignore::{Ignore, IgnoreError, IgnoreReason, Verdict, clean};
 pub use mount::{CsvError, Mount, MountError, MountKind, Sharing};
-pub use parse::{parse, parse_trigger};
+pub use parse::{detect_syntax, parse, parse_trigger};
 pub use platform::{Platform, PlatformError, platform_args};
 pub use port::{ExposedPorts, PortError, parse_ports};
 pub use problem::Problem;

@@ -59,6 +59,12 @@ pub fn parse(name: &str, bytes: &[u8]) -> Result<Dockerfile, Diagnostic> {
     Ok(file)
 }
 
+/// The frontend a file asks for, whatever language it is in: `# syntax=`, `// syntax=` or
+/// `{"syntax": "…"}`, a `#!` line before it skipped.
+pub fn detect_syntax(bytes: &[u8]) -> Option<String> {
+    directive::syntax(&Source::new("", bytes)).map(|found| found.value)
+}
+
 /// Reads an `ONBUILD` trigger as an image config keeps it. Spans point into the trigger's own text,
 /// called `name`.
 ///
@@ -131,8 +137,14 @@ impl Entry {
     }
 
     fn step(mut self) -> Result<Step, Diagnostic> {
-        if self.shape.name.is_none() {
-            return Err(self.unknown());
+        match self.shape.name {
+            None => return Err(self.unknown()),
+            // Only a trigger can be one here.
+            Some("FROM") => {
+                let problem = Problem::OnbuildTrigger { name: "FROM".to_owned() };
+                return Err(self.fail(Fault::at(problem, self.shape.keyword.range.clone())));
+            }
+            Some(_) => {}
         }
         let head = self.head();
         let heredocs = std::mem::take(&mut self.heredocs);

@@ -73,7 +73,7 @@ impl Shape {
     }
 
     fn within(line: &str, range: Range<usize>, escape: char, outer: bool) -> Result<Self, Fault> {
-        let (keyword, rest) = words::keyword_in(line, range);
+        let (keyword, rest) = words::keyword(line, range);
         let (flags, rest) = words::flags(line, rest, escape);
         let name = KEYWORDS.into_iter().find(|name| name.eq_ignore_ascii_case(&keyword.text));
         let text = || Word { text: line[rest.clone()].to_owned(), range: rest.clone() };

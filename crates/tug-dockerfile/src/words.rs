@@ -21,13 +21,8 @@ pub(crate) fn trimmed(line: &str, range: Range<usize>) -> Range<usize> {
     start..start + text.trim().len()
 }
 
-/// The keyword and what follows.
-pub(crate) fn keyword(line: &str) -> (Word, Range<usize>) {
-    keyword_in(line, 0..line.len())
-}
-
-/// [`keyword`] within a part of the line.
-pub(crate) fn keyword_in(line: &str, range: Range<usize>) -> (Word, Range<usize>) {
+/// The first word of `range`, and what follows.
+pub(crate) fn keyword(line: &str, range: Range<usize>) -> (Word, Range<usize>) {
     let range = trimmed(line, range);
     let text = &line[range.clone()];
     let end = range.start + text.find(is_blank).unwrap_or(text.len());
@@ -140,7 +135,7 @@ mod tests {
     #[test]
     fn flags_end_at_the_first_other_word() {
         let line = "COPY --from=a --chown=\"x y\":z --a\\ b=c -- --d e";
-        let (word, rest) = keyword(line);
+        let (word, rest) = keyword(line, 0..line.len());
         let (found, rest) = flags(line, rest, '\\');
         assert_eq!((word.text.as_str(), &line[rest]), ("COPY", "--d e"));
         assert_eq!(texts(&found), ["--from=a", "--chown=x y:z", "--a b=c"]);
