@@ -6,8 +6,9 @@ use crate::check::{BaseImage, CheckContext, check};
 use crate::expand::{Expander, Variables};
 use crate::ignore::{Ignore, Verdict};
 use crate::parse::{detect_syntax, parse, parse_trigger};
-use crate::scope::{GlobalScope, Inputs, StageScope};
+use crate::scope::{GlobalScope, Inputs};
 use crate::span::Span;
+use crate::stage_scope::StageScope;
 use crate::stages::StageGraph;
 
 /// Puts `bytes` through the parser and all that follows it, the ignore file reader and word expansion.

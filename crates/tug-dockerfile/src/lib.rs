@@ -11,11 +11,13 @@
 
 mod ast;
 mod check;
+mod csv;
 mod diagnostic;
 mod directive;
 mod duration;
 mod env;
 mod expand;
+mod expand_error;
 mod fault;
 mod flags;
 pub mod fuzz;
@@ -30,20 +32,24 @@ mod platform;
 mod port;
 mod problem;
 mod scope;
+mod script;
 mod shape;
 mod shell_pattern;
 mod source;
 mod span;
+mod stage_scope;
 mod stages;
+mod substitute;
 mod suggest;
 mod words;
 
 pub use ast::{
     Add, Arg, CommandLine, Copy, Device, Directives, Dockerfile, GlobalArg, Head, Healthcheck,
     HealthcheckCommand, Heredoc, InlineFile, Instruction, KeyValue, MountFlag, Onbuild, Paths, Run,
-    RunNetwork, RunSecurity, Script, Stage, Step,
+    RunNetwork, RunSecurity, Stage, Step,
 };
 pub use check::{BaseImage, CheckContext, Report, Rule, Warning, check};
+pub use csv::CsvError;
 pub use diagnostic::Diagnostic;
 pub use directive::{CheckOptionError, CheckOptions};
 pub use duration::DurationError;
@@ -51,15 +57,15 @@ pub use env::Env;
 pub use expand::{ExpandError, ExpandProblem, Expanded, Expander, NoVariables, Variables};
 pub use glob::{GlobError, Pattern};
 pub use ignore::{Ignore, IgnoreError, IgnoreReason, Verdict, clean};
-pub use mount::{CsvError, Mount, MountError, MountKind, Sharing};
+pub use mount::{Mount, MountError, MountKind, Sharing};
 pub use parse::{detect_syntax, parse, parse_trigger};
 pub use platform::{Platform, PlatformError, platform_args};
 pub use port::{ExposedPorts, PortError, parse_ports};
 pub use problem::Problem;
-pub use scope::{
-    DEFAULT_PATH, Evaluated, GlobalScope, Header, Inputs, StageScope, proxy_variables,
-};
+pub use scope::{GlobalScope, Header, Inputs};
+pub use script::Script;
 pub use shell_pattern::PatternError;
 pub use source::Source;
 pub use span::{Position, Span, Spanned};
+pub use stage_scope::{DEFAULT_PATH, Evaluated, StageScope, proxy_variables};
 pub use stages::{Origin, StageGraph};

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::ast::Device;
+use crate::csv::{self, CsvError};
 use crate::directive::boolean;
 use crate::expand::ExpandError;
 use crate::problem::did_you_mean;
@@ -166,20 +167,6 @@ pub enum MountError {
     /// A variable in it cannot be replaced.
     #[error(transparent)]
     Expand(#[from] ExpandError),
-}
-
-/// A list of options that is broken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CsvError {
-    /// Nothing at all.
-    #[error("EOF")]
-    Empty,
-    /// A quote within a field that does not start with one.
-    #[error("bare \" in non-quoted field")]
-    BareQuote,
-    /// A quoted field that does not end, or has something behind it.
-    #[error("extraneous or missing \" in quoted-field")]
-    Quote,
 }
 
 impl fmt::Display for MountKind {
@@ -439,53 +426,7 @@ pub(crate) fn device(raw: &str) -> Result<Device, MountError> {
     Ok(device)
 }
 
-/// Comma-separated fields; one in double quotes may hold commas, and `""` for a quote.
+/// The options of a flag.
 fn fields(line: &str, what: &'static str) -> Result<Vec<String>, MountError> {
-    csv(line).map_err(|error| MountError::Csv { what, error })
-}
-
-fn csv(line: &str) -> Result<Vec<String>, CsvError> {
-    if line.is_empty() {
-        return Err(CsvError::Empty);
-    }
-    let mut fields = Vec::new();
-    let mut rest = line;
-    loop {
-        let Some(mut quoted) = rest.strip_prefix('"') else {
-            let (field, behind) = match rest.split_once(',') {
-                Some((field, behind)) => (field, Some(behind)),
-                None => (rest, None),
-            };
-            if field.contains('"') {
-                return Err(CsvError::BareQuote);
-            }
-            fields.push(field.to_owned());
-            match behind {
-                Some(behind) => rest = behind,
-                None => return Ok(fields),
-            }
-            continue;
-        };
-        let mut field = String::new();
-        loop {
-            let (part, behind) = quoted.split_once('"').ok_or(CsvError::Quote)?;
-            field.push_str(part);
-            match behind.strip_prefix('"') {
-                Some(behind) => {
-                    field.push('"');
-                    quoted = behind;
-                }
-                None => {
-                    quoted = behind;
-                    break;
-                }
-            }
-        }
-        fields.push(field);
-        match quoted.strip_prefix(',') {
-            Some(behind) => rest = behind,
-            None if quoted.is_empty() => return Ok(fields),
-            None => return Err(CsvError::Quote),
-        }
-    }
+    csv::fields(line).map_err(|error| MountError::Csv { what, error })
 }

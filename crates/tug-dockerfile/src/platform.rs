@@ -23,7 +23,10 @@ pub struct Platform {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlatformError {
     /// Nothing, or characters that no part has.
-    #[error("{part:?} is an invalid component of {text:?}")]
+    #[error(
+        "{part:?} is an invalid component of {text:?}: platform specifier component must match \
+         \"^[A-Za-z0-9_.-]+$\""
+    )]
     Component {
         /// The part.
         part: String,

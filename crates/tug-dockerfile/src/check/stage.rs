@@ -5,8 +5,9 @@ use crate::check::{Checker, Rule};
 use crate::diagnostic::Diagnostic;
 use crate::ignore::clean;
 use crate::problem::did_you_mean;
-use crate::scope::{Evaluated, GlobalScope, StageScope};
+use crate::scope::GlobalScope;
 use crate::span::Span;
+use crate::stage_scope::{Evaluated, StageScope};
 use crate::stages::{Origin, StageGraph};
 use crate::suggest::nearest;
 
