@@ -98,6 +98,20 @@ impl Source {
         })
     }
 
+    /// Where `$name` or `${name` stands within the lines of `span`, and not as the start of a longer name.
+    pub(crate) fn find_variable(&self, span: Span, name: &str) -> Option<Span> {
+        let goes_on = |rest: &str| rest.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+        span.lines().find_map(|number| {
+            let line = self.line(number);
+            line.match_indices('$').find_map(|(at, _)| {
+                let behind = line[at + 1..].strip_prefix('{').unwrap_or(&line[at + 1..]);
+                let rest = behind.strip_prefix(name).filter(|rest| !goes_on(rest))?;
+                let end = line.len() - rest.len();
+                Some(Span::new(self.position(number, at), self.position(number, end)))
+            })
+        })
+    }
+
     /// The lines of `span` with the ones around them, in the form BuildKit prints:
     ///
     /// ```text

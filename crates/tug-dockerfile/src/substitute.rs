@@ -57,11 +57,9 @@ impl Words<'_> {
         if !self.own {
             return self.span;
         }
-        [format!("${{{name}"), format!("${name}")]
-            .iter()
-            .find_map(|written| {
-                self.source.find(at, written).or_else(|| self.source.find(self.span, written))
-            })
+        self.source
+            .find_variable(at, name)
+            .or_else(|| self.source.find_variable(self.span, name))
             .unwrap_or(at)
     }
 

@@ -220,6 +220,11 @@ fn what_is_told_of_variables() {
     let undefined: Vec<_> =
         step.undefined.iter().map(|name| (name.value.as_str(), name.span.start.column)).collect();
     assert_eq!(undefined, [("Y", 9), ("Z", 14)]);
+    let step = last("FROM a\nENV FOOBAR=1\nCOPY $FOOBAR ${FOO} .", &inputs(&[]));
+    assert_eq!(
+        (step.undefined[0].value.as_str(), step.undefined[0].span.start.column),
+        ("FOO", 14)
+    );
 }
 
 #[test]
