@@ -51,7 +51,7 @@ pub use model::*;
 pub use prune::Pruned;
 pub use remove::RemoveOptions;
 pub use start::Started;
-pub use tug_registry::Vault;
+pub use tug_registry::{Found, Keeper, Vault};
 pub use usage::{BuildCacheUsage, ContainerUsage, DiskUsage, VolumeUsage};
 pub use view::*;
 

@@ -385,6 +385,20 @@ pub enum PullEvent {
         /// The reference in full.
         reference: ImageReference,
     },
+    /// One tag of several is here: `Digest: …`. The last of them is followed by [`AllDone`].
+    ///
+    /// [`AllDone`]: Self::AllDone
+    TagDone {
+        /// Manifest or index digest.
+        digest: Digest,
+    },
+    /// All tags of a repository are here: `Status: …`.
+    AllDone {
+        /// False: none of them brought anything.
+        newer: bool,
+        /// The repository, whatever its tag.
+        reference: ImageReference,
+    },
 }
 
 /// A layer's way into the store.

@@ -7,16 +7,16 @@
 //! What worked is remembered for each repository of an endpoint (and kind of access) until it expires or is refused.
 
 use crate::challenge::Challenge;
-use crate::credentials::{self, Credentials, CredentialsError};
+use crate::credentials::{self, Credentials, CredentialsError, Secret};
 use crate::endpoint::{Endpoint, is_loopback};
-use crate::error::{Ask, Error};
+use crate::error::{Ask, Error, What};
 use crate::refusal::Refusal;
 use crate::transport::{Outgoing, Transport, read_limited};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, OnceCell};
 
@@ -26,6 +26,8 @@ use tokio::sync::{Mutex, OnceCell};
 pub(crate) struct Authorizations {
     known: Mutex<HashMap<Vec<String>, Authorization>>,
     credentials: OnceCell<Result<Option<Credentials>, CredentialsError>>,
+    /// What the token server gave in place of a password, at a log-in.
+    identity: OnceLock<Secret>,
 }
 
 /// An `Authorization` header and how long it is good for.
@@ -40,6 +42,7 @@ struct TokenAnswer {
     token: Option<String>,
     access_token: Option<String>,
     expires_in: Option<u64>,
+    refresh_token: Option<String>,
 }
 
 /// A token server that names no lifetime means 60 seconds (distribution's specification).
@@ -55,6 +58,17 @@ impl Authorizations {
         let found = known.get(&ask.scopes())?;
         let fresh = found.expires.is_none_or(|expires| Instant::now() < expires);
         fresh.then(|| found.header.clone())
+    }
+
+    /// Uses these and looks nothing up. Before the first question only.
+    pub(crate) fn assume(&self, credentials: Credentials) {
+        // Asked already: then those it was asked with stay.
+        let _ = self.credentials.set(Ok(Some(credentials)));
+    }
+
+    /// What is to be kept in place of the password.
+    pub(crate) fn identity(&self) -> Option<Secret> {
+        self.identity.get().cloned()
     }
 
     /// Why there are no credentials although some are configured.
@@ -101,11 +115,12 @@ impl Transport {
     }
 
     async fn credentials<'a>(&self, endpoint: &'a Endpoint) -> Option<&'a Credentials> {
-        let dir = self.settings.docker_config_dir.clone();
+        let settings = &self.settings;
         let registry = endpoint.registry.clone();
         let look_up = || async move {
-            let Some(dir) = dir else { return Ok(None) };
-            let found = tokio::task::spawn_blocking(move || credentials::find(&dir, &registry));
+            let settings = settings.clone();
+            let found =
+                tokio::task::spawn_blocking(move || credentials::find(&settings, &registry));
             // The task cannot be cancelled, and a panic in it is nothing to go on with.
             found.await.unwrap_or(Ok(None))
         };
@@ -146,6 +161,10 @@ impl Transport {
                 }
                 for scope in &scopes {
                     query.append_pair("scope", scope);
+                }
+                if request.ask.what == What::Login {
+                    // A token that outlives this command, in place of the password.
+                    query.append_pair("offline_token", "true").append_pair("client_id", "tug");
                 }
                 if let Some(Credentials::Password { user, secret }) = other {
                     query.append_pair("account", user);
@@ -220,6 +239,12 @@ impl TokenRequest<'_> {
         }
         let answer: TokenAnswer = serde_json::from_slice(&bytes)
             .map_err(|error| self.failed(format!("unreadable answer: {error}"), false, false))?;
+        if let Some(identity) = answer.refresh_token.filter(|token| !token.is_empty())
+            && self.ask.what == What::Login
+        {
+            // The first one stays: all are for the same account.
+            let _ = self.endpoint.authorizations.identity.set(Secret::new(identity));
+        }
         let token = answer.token.filter(|t| !t.is_empty()).or(answer.access_token);
         let header = token.and_then(|token| HeaderValue::from_str(&format!("Bearer {token}")).ok());
         let mut header =

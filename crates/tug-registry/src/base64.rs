@@ -16,7 +16,6 @@ pub(crate) fn encode(bytes: &[u8]) -> String {
     text
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "PEM files and sealed credentials come next"))]
 /// With or without padding; line breaks and blanks are passed over. `None` on anything else.
 pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3);

@@ -43,6 +43,18 @@ impl Client {
         Ok(Self { runtime, transport: Arc::new(Transport::new(settings)) })
     }
 
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.transport.settings
+    }
+
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
+    pub(crate) fn wait_for<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
     /// Whether compressed layers are to be kept: yes, unless the settings say otherwise.
     pub fn keeps_blobs(&self) -> bool {
         self.transport.settings.registries.keep_blobs.unwrap_or(true)

@@ -1,10 +1,15 @@
-//! Who the user is to a registry, from Docker's `config.json`: `auths`, `credHelpers` and
-//! `credsStore`. Asking a helper (`docker-credential-NAME get`) is the one place where tug runs
-//! another program; it happens only when a registry demands a log-in.
+//! Who the user is to a registry, from tug's own vault and from Docker's `config.json`: `auths`,
+//! `credHelpers` and `credsStore`. Running a helper (`docker-credential-NAME`) is what that protocol
+//! consists of, and the one place where tug runs another program; it happens only when a registry
+//! demands a log-in, and at `login` and `logout`.
 
+use crate::settings::Settings;
+use crate::vault;
 use docker_credential::{CredentialRetrievalError as Failed, DockerCredential};
 use std::fmt;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 /// Key of Docker Hub in `config.json`, since its first version.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
@@ -29,7 +34,7 @@ pub(crate) enum Credentials {
 
 /// Why configured credentials cannot be used. Pulls go on without them and say so when denied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum CredentialsError {
+pub enum CredentialsError {
     /// The file is there but unreadable.
     #[error("read {path}: {reason}")]
     Read {
@@ -46,6 +51,17 @@ pub(crate) enum CredentialsError {
         /// Why.
         reason: String,
     },
+    /// A file cannot be written.
+    #[error("write {path}: {reason}")]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// Without a home directory there is no file to keep anything in.
+    #[error("there is no place to keep the log-in in")]
+    NoPlace,
     /// A credential helper cannot be run or fails.
     #[error("credential helper named in {path}: {reason}")]
     Helper {
@@ -57,6 +73,10 @@ pub(crate) enum CredentialsError {
 }
 
 impl Secret {
+    pub(crate) fn new(text: String) -> Self {
+        Self(text)
+    }
+
     pub(crate) fn reveal(&self) -> &str {
         &self.0
     }
@@ -68,8 +88,108 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// Looks a registry up, in the vault first. Blocks while a helper runs.
+pub(crate) fn find(
+    settings: &Settings,
+    registry: &str,
+) -> Result<Option<Credentials>, CredentialsError> {
+    let sealed = match &settings.vault {
+        Some(vault) => vault::find(vault, registry),
+        None => Ok(None),
+    };
+    if let Ok(Some(found)) = sealed {
+        return Ok(Some(found));
+    }
+    let other = match &settings.docker_config_dir {
+        Some(dir) => find_in_docker(dir, registry)?,
+        None => None,
+    };
+    // A vault that does not open is told only when nothing else is known.
+    if other.is_some() { Ok(other) } else { sealed }
+}
+
+/// A registry's key in `config.json`.
+pub(crate) fn docker_key(registry: &str) -> &str {
+    if registry == "docker.io" { DOCKER_HUB } else { registry }
+}
+
+/// Every key it may be found under.
+pub(crate) fn keys_of(registry: &str) -> Vec<String> {
+    let mut keys = vec![docker_key(registry).to_owned(), registry.to_owned()];
+    keys.extend(["https://", "http://"].map(|scheme| format!("{scheme}{registry}")));
+    keys
+}
+
+/// The helper that `config.json` names for a registry.
+pub(crate) fn helper_of(config: &Path, registry: &str) -> Result<Option<String>, CredentialsError> {
+    let format = |reason: String| CredentialsError::Format { path: config.to_owned(), reason };
+    let bytes = match std::fs::read(config) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            let reason = error.to_string();
+            return Err(CredentialsError::Read { path: config.to_owned(), reason });
+        }
+    };
+    let value: serde_json::Value =
+        serde_json::from_slice(&bytes).map_err(|error| format(error.to_string()))?;
+    let own = keys_of(registry).into_iter().find_map(|key| value["credHelpers"].get(&key).cloned());
+    let name = own.or_else(|| value.get("credsStore").cloned());
+    Ok(name.and_then(|name| name.as_str().map(str::to_owned)).filter(|name| !name.is_empty()))
+}
+
+/// Gives a helper something to keep.
+pub(crate) fn helper_store(
+    config: &Path,
+    helper: &str,
+    key: &str,
+    credentials: &Credentials,
+) -> Result<(), CredentialsError> {
+    let (user, secret) = match credentials {
+        Credentials::Password { user, secret } => (user.as_str(), secret),
+        Credentials::Identity(token) => ("<token>", token),
+    };
+    let text = serde_json::json!({"ServerURL": key, "Username": user, "Secret": secret.reveal()});
+    run_helper(config, helper, "store", &text.to_string())
+}
+
+/// Has a helper forget something.
+pub(crate) fn helper_erase(config: &Path, helper: &str, key: &str) -> Result<(), CredentialsError> {
+    run_helper(config, helper, "erase", key)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the protocol of credential helpers is to run them")]
+fn run_helper(
+    config: &Path,
+    helper: &str,
+    verb: &str,
+    input: &str,
+) -> Result<(), CredentialsError> {
+    let program = format!("docker-credential-{helper}");
+    let failed = |reason: String| CredentialsError::Helper { path: config.to_owned(), reason };
+    let mut command = Command::new(&program);
+    command.arg(verb).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| {
+        failed(format!("{program} cannot be run ({error}): is it installed and in PATH?"))
+    })?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // One that does not listen says why by its exit.
+        let _ = stdin.write_all(input.as_bytes());
+    }
+    let output = child.wait_with_output().map_err(|error| failed(error.to_string()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let words = if output.stderr.is_empty() { output.stdout } else { output.stderr };
+    let words = crate::refusal::clean(&String::from_utf8_lossy(&words));
+    Err(failed(format!("{program} {verb} failed: {words}")))
+}
+
 /// Looks a registry up in `config.json` below `dir`. Blocks while a helper runs.
-pub(crate) fn find(dir: &Path, registry: &str) -> Result<Option<Credentials>, CredentialsError> {
+pub(crate) fn find_in_docker(
+    dir: &Path,
+    registry: &str,
+) -> Result<Option<Credentials>, CredentialsError> {
     let path = dir.join("config.json");
     let text = match std::fs::read(&path) {
         Ok(text) => text,
@@ -138,7 +258,7 @@ mod tests {
     fn find_in(config: &str, registry: &str) -> Result<Option<Credentials>, CredentialsError> {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("config.json"), config).unwrap();
-        find(dir.path(), registry)
+        find_in_docker(dir.path(), registry)
     }
 
     fn password(user: &str, secret: &str) -> Option<Credentials> {
@@ -172,7 +292,7 @@ mod tests {
 
     #[test]
     fn nothing_configured_is_no_error_but_a_broken_file_is() {
-        assert_eq!(find(Path::new("/nonexistent"), "r.io"), Ok(None));
+        assert_eq!(find_in_docker(Path::new("/nonexistent"), "r.io"), Ok(None));
         assert_eq!(find_in("{}", "r.io"), Ok(None));
         assert_eq!(find_in(r#"{"auths":{"r.io":{}}}"#, "r.io"), Ok(None));
         let error = find_in("{", "r.io").unwrap_err();

@@ -1,6 +1,7 @@
 //! What can go wrong between an image reference and its bytes. Each variant names the registry,
 //! what was asked of it, and what came back; the registry's own words are kept.
 
+use crate::credentials::CredentialsError;
 use crate::manifest::ManifestError;
 use std::fmt;
 use std::path::PathBuf;
@@ -44,7 +45,12 @@ pub enum What {
     /// The repositories of the registry.
     Catalog,
     /// Repositories matching some words.
-    Search(String),
+    Search {
+        /// The words.
+        term: String,
+        /// So many at most.
+        limit: u32,
+    },
     /// Whether it knows somebody.
     Login,
 }
@@ -68,7 +74,7 @@ impl Ask {
             What::Probe(_) | What::Mount { .. } | What::Upload(_) | What::Publish(_) => {
                 Access::Push
             }
-            What::Catalog | What::Search(_) | What::Login => Access::Registry,
+            What::Catalog | What::Search { .. } | What::Login => Access::Registry,
         }
     }
 
@@ -103,7 +109,7 @@ impl Ask {
             }
             What::Tags => format!("tags of {repository} from {registry}"),
             What::Catalog => format!("repositories of {registry}"),
-            What::Search(term) => format!("{term:?} at {registry}"),
+            What::Search { term, .. } => format!("{term:?} at {registry}"),
             What::Login => registry.clone(),
         }
     }
@@ -115,7 +121,7 @@ impl fmt::Display for Ask {
             What::Manifest(_) | What::Blob(_) => "get",
             What::Probe(_) | What::Mount { .. } | What::Upload(_) | What::Publish(_) => "push",
             What::Tags | What::Catalog => "list",
-            What::Search(_) => "search",
+            What::Search { .. } => "search",
             What::Login => "log in to",
         };
         write!(f, "{verb} {}", self.object())
@@ -220,6 +226,9 @@ pub enum Error {
         /// As answered.
         actual: Digest,
     },
+    /// What is kept about a log-in cannot be read or written.
+    #[error(transparent)]
+    Credentials(CredentialsError),
     /// User name or password are wrong.
     #[error("{ask}: the registry refuses this user name and password{}", tail(text))]
     LoginRefused {
@@ -560,6 +569,7 @@ impl Explain for Error {
             | Self::SettingsValue { .. }
             | Self::Address(_) => Kind::Invalid,
             Self::Source { .. } => Kind::Internal,
+            Self::Credentials(_) => Kind::Invalid,
             Self::NoSearch { .. } => Kind::NotFound,
             Self::LoginRefused { .. } => Kind::Denied,
             Self::ManifestUnknown { .. }
@@ -614,6 +624,13 @@ impl Explain for Error {
             Self::Manifest { source: ManifestError::Schema1, .. } => {
                 "push the image again with Docker 1.10 or newer, or use a newer tag".to_owned()
             }
+            Self::LoginRefused { .. } => "check user name and password; where two factors are \
+                 needed, use an access token as the password"
+                .to_owned(),
+            Self::Credentials(CredentialsError::NoPlace) => {
+                "set HOME, or name a credential helper in Docker's config.json".to_owned()
+            }
+            Self::NoSearch { .. } => "look at the registry's own pages".to_owned(),
             Self::NoPlatform { available, .. } => {
                 format!("choose one with --platform {}", available.first()?)
             }

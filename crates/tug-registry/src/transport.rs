@@ -229,7 +229,10 @@ impl Ask {
             What::Upload(_) => format!("v2/{repository}/blobs/uploads/"),
             What::Tags => format!("v2/{repository}/tags/list"),
             What::Catalog => "v2/_catalog".to_owned(),
-            What::Search(_) => "v1/search".to_owned(),
+            What::Search { term, limit } => {
+                query = vec![("q", term.clone()), ("n", limit.to_string())];
+                "v1/search".to_owned()
+            }
             What::Login => "v2/".to_owned(),
         };
         let mut url = base.join(&path).ok()?;

@@ -184,7 +184,8 @@ impl Uploader<'_> {
                     }
                     let wait = self.transport.settings.retry.wait_after(restarts);
                     (self.observer)(UploadEvent::Retrying(restarts + 1, wait));
-                    self.runtime.block_on(tokio::time::sleep(wait));
+                    // Made inside: a timer belongs to the runtime it is made on.
+                    self.runtime.block_on(async { tokio::time::sleep(wait).await });
                 }
             }
         }

@@ -25,7 +25,7 @@ pub struct Asked {
 /// What it is answered.
 #[derive(Clone, Debug)]
 pub struct Reply {
-    /// `200`, …
+    /// `200`, …; 0 hangs up without an answer.
     pub status: u16,
     /// Beside `Content-Length`.
     pub headers: Vec<(String, String)>,
@@ -179,6 +179,9 @@ fn read_request(reader: &mut impl BufRead) -> io::Result<Asked> {
 }
 
 fn write_reply(stream: &mut TcpStream, reply: &Reply, bodiless: bool) -> io::Result<()> {
+    if reply.status == 0 {
+        return Ok(());
+    }
     let mut head = format!("HTTP/1.1 {} Scripted\r\nConnection: close\r\n", reply.status);
     for (name, value) in &reply.headers {
         head += &format!("{name}: {value}\r\n");

@@ -157,11 +157,11 @@ fn push_lines(event: &PushEvent) -> Vec<String> {
 fn line(event: &PullEvent) -> Option<String> {
     match event {
         PullEvent::Resolving { reference } => {
-            let version = reference
-                .tag()
-                .map(str::to_owned)
-                .or_else(|| reference.digest().map(ToString::to_string))
-                .unwrap_or_default();
+            // As Docker has it: by digest, the whole name.
+            let version = match reference.digest() {
+                Some(digest) => reference.with_digest(*digest).to_string(),
+                None => reference.tag().unwrap_or("latest").to_owned(),
+            };
             Some(format!("{version}: Pulling from {}", reference.repository()))
         }
         PullEvent::Done { digest, newer, reference } => {
@@ -170,6 +170,13 @@ fn line(event: &PullEvent) -> Option<String> {
                 false => format!("Image is up to date for {}", reference.familiar()),
             };
             Some(format!("Digest: {digest}\nStatus: {status}"))
+        }
+        PullEvent::TagDone { digest } => Some(format!("Digest: {digest}")),
+        PullEvent::AllDone { newer: true, reference } => {
+            Some(format!("Status: Downloaded newer image for {}", reference.familiar_name()))
+        }
+        PullEvent::AllDone { newer: false, reference } => {
+            Some(format!("Status: Image is up to date for {}", reference.familiar_name()))
         }
         PullEvent::Layer { .. } => None,
     }
@@ -302,6 +309,8 @@ impl Progress for Live {
                 if let Some(line) = line(other) {
                     write_line(self.target, &line);
                 }
+                // Layers of the next tag get lines of their own, below this one.
+                self.layers.lock().unwrap_or_else(PoisonError::into_inner).clear();
             }
         }
     }
@@ -347,8 +356,9 @@ mod tests {
             line(&done(false)).unwrap().ends_with("Status: Image is up to date for busybox:latest")
         );
         let by_digest = reference.with_digest(digest);
+        let whole = by_digest.to_string();
         let resolving = PullEvent::Resolving { reference: by_digest };
-        assert_eq!(line(&resolving).unwrap(), format!("{digest}: Pulling from library/busybox"));
+        assert_eq!(line(&resolving).unwrap(), format!("{whole}: Pulling from library/busybox"));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! | `pull` | a reference into an image, with the registry |
 //! | `fetch` | a pull's layers, several at once |
 //! | `push` | an image into a registry, several layers at once |
+//! | `account` | logging in and out, searching |
 //! | `load` | `docker save` archives and OCI layouts into images |
 //! | `docker_archive`, `oci_layout`, `legacy_archive` | the three tables of contents such archives have |
 //! | `archive`, `members` | the members of such an archive, taken as they stream by |
@@ -17,6 +18,7 @@
 //! Every way in follows the same order: layers under a lease, then manifest and config, then one
 //! sync, then one transaction per image. Whatever fails before that transaction leaves nothing.
 
+mod account;
 mod archive;
 mod changes;
 mod clearing;
@@ -34,6 +36,7 @@ mod push;
 #[cfg(test)]
 mod tests;
 
+pub use account::LoggedIn;
 pub use clearing::SWEEPER;
 pub use import::ImportOptions;
 pub use load::{LoadOptions, Loaded};

@@ -59,18 +59,56 @@ impl Engine {
     ) -> Result<Pulled, Error> {
         let platform = self.platform(options.platform.as_deref())?;
         let client = Client::new(settings).map_err(failed)?;
-        progress.event(PullEvent::Resolving { reference: reference.clone() });
-        let local = self.local_copy(reference, platform.as_ref())?;
-        let pulled = match self.unchanged(&client, reference, local.as_ref())? {
-            Some(pulled) => pulled,
-            None => self.bring(&client, reference, platform.as_ref(), local.as_ref(), &progress)?,
-        };
+        let pulled = self.pull_one(&client, reference, platform.as_ref(), &progress)?;
         progress.event(PullEvent::Done {
             digest: pulled.digest,
             newer: pulled.newer,
             reference: reference.clone(),
         });
         Ok(pulled)
+    }
+
+    /// Brings every tag of a repository, in the registry's order.
+    ///
+    /// # Errors
+    /// As [`Engine::pull`], of the first tag that fails; those before it stay.
+    pub fn pull_all(
+        &self,
+        repository: &ImageReference,
+        options: PullOptions,
+        progress: Arc<dyn Progress>,
+    ) -> Result<Vec<Pulled>, Error> {
+        let platform = self.platform(options.platform.as_deref())?;
+        let client = Client::new(self.registry_settings()?).map_err(failed)?;
+        let mut all = Vec::new();
+        for tag in client.tags(repository).map_err(failed)? {
+            // cosign keeps signatures and attestations among the tags: those are no images.
+            if is_signature(&tag) {
+                continue;
+            }
+            let reference = repository.with_tag(&tag);
+            let pulled = self.pull_one(&client, &reference, platform.as_ref(), &progress)?;
+            progress.event(PullEvent::TagDone { digest: pulled.digest });
+            all.push(pulled);
+        }
+        let newer = all.iter().any(|pulled| pulled.newer);
+        progress.event(PullEvent::AllDone { newer, reference: repository.clone() });
+        Ok(all)
+    }
+
+    fn pull_one(
+        &self,
+        client: &Client,
+        reference: &ImageReference,
+        platform: Option<&Platform>,
+        progress: &Arc<dyn Progress>,
+    ) -> Result<Pulled, Error> {
+        progress.event(PullEvent::Resolving { reference: reference.clone() });
+        let local = self.local_copy(reference, platform)?;
+        match self.unchanged(client, reference, local.as_ref())? {
+            Some(pulled) => Ok(pulled),
+            None => self.bring(client, reference, platform, local.as_ref(), progress),
+        }
     }
 
     /// `--platform`, or what stands for it.
@@ -200,6 +238,15 @@ impl Engine {
         intake.record(id, &whole)?;
         Ok(id)
     }
+}
+
+/// `sha256-<digest>.sig`, `.att`, `.sbom`.
+fn is_signature(tag: &str) -> bool {
+    let Some((digits, _)) = tag.strip_prefix("sha256-").and_then(|rest| rest.split_once('.'))
+    else {
+        return false;
+    };
+    Digest::from_hex(digits).is_some()
 }
 
 /// A registry's failure, with its own words.

@@ -12,6 +12,9 @@ fn bearer(fixture: &Fixture, token_server: &Server) -> Server {
             r#"Bearer realm="{realm}",service="tests",scope="repository:app:pull",error="invalid_token""#
         );
         let wanted = asked.header("authorization") == Some("Bearer good");
+        if wanted && asked.target == "/v2/" {
+            return Some(Reply::new(200, "{}"));
+        }
         (!wanted).then(|| {
             Reply::refusal(401, "UNAUTHORIZED", "authentication required")
                 .with("WWW-Authenticate", &challenge)
@@ -217,4 +220,29 @@ fn a_credential_helper_is_asked() {
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
+
+#[test]
+fn a_login_is_checked_and_answered_with_what_is_to_be_kept() {
+    use tug_registry::{Client, Error, Keeper, Settings, Vault};
+    let fixture = Fixture::new();
+    let tokens = Server::start(|asked| match asked.header("authorization") {
+        Some("Basic dHVnOnNlY3JldA==") => token(r#"{"token":"good","refresh_token":"long+lived"}"#),
+        _ => Reply::new(401, r#"{"details":"incorrect username or password"}"#),
+    })
+    .unwrap();
+    let server = bearer(&fixture, &tokens);
+    let dir = tempfile::tempdir().unwrap();
+    let vault = Vault { file: dir.path().join("c"), key: dir.path().join("k") };
+    let settings = Settings { vault: Some(vault.clone()), ..settings() };
+    let client = Client::new(settings.clone()).unwrap();
+    let error = client.login(&server.address(), "tug", "wrong").unwrap_err();
+    assert!(matches!(error, Error::LoginRefused { .. }), "{error}");
+    assert!(error.to_string().ends_with("incorrect username or password"), "{error}");
+    assert!(client.login_again(&server.address()).unwrap().is_none());
+    let account = client.login(&server.address(), "tug", "secret").unwrap();
+    assert!(tokens.asked().last().unwrap().target.contains("offline_token=true"));
+    let kept = tug_registry::keep(&settings, &server.address(), &account, false).unwrap();
+    assert_eq!(kept, Keeper::Vault(vault.file));
+    assert!(!format!("{account:?}").contains("long+lived"));
 }

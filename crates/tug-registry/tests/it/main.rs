@@ -7,3 +7,4 @@ mod manifests;
 mod mirrors;
 mod real;
 mod support;
+mod uploads;

@@ -28,6 +28,7 @@ mod network;
 mod process;
 mod pruning;
 mod pull;
+mod push;
 mod run;
 mod terminal;
 mod throughput;

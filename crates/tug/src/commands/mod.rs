@@ -12,6 +12,7 @@ pub(crate) mod info;
 pub(crate) mod inspect;
 pub(crate) mod kill;
 pub(crate) mod load;
+pub(crate) mod login;
 pub(crate) mod logs;
 mod many;
 pub(crate) mod port;
@@ -24,6 +25,7 @@ pub(crate) mod restart;
 pub(crate) mod rm;
 pub(crate) mod rmi;
 pub(crate) mod run;
+pub(crate) mod search;
 pub(crate) mod start;
 pub(crate) mod stop;
 pub(crate) mod system;
@@ -56,6 +58,9 @@ pub(crate) static COMMANDS: &[&Command] = &[
     &rename::COMMAND,
     &pull::COMMAND,
     &push::COMMAND,
+    &login::LOGIN,
+    &login::LOGOUT,
+    &search::COMMAND,
     &images::COMMAND,
     &image_inspect::COMMAND,
     &history::COMMAND,

@@ -24,22 +24,30 @@ pub(crate) static COMMAND: Command = Command {
 };
 
 fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
-    if parsed.on("all-tags") {
-        let quit = parsed.wrong("--all-tags is not supported by tug yet").with_code(1);
-        return Err(quit.with_hint("pull the tags you need, one by one"));
-    }
     if parsed.switch("disable-content-trust") == Some(false) {
-        let quit = parsed.wrong("--disable-content-trust=false is not supported by tug yet");
-        return Err(quit.with_hint("leave it out, or pull by digest: NAME@sha256:..."));
+        let quit = parsed.wrong("--disable-content-trust=false: Docker's content trust has ended");
+        return Err(quit.with_hint(
+            "demand signatures by key in /etc/tug/policy.json, or pull by digest: NAME@sha256:...",
+        ));
     }
     let reference = reference(parsed.first())?;
     let quiet = parsed.on("quiet");
     let tagged = is_tagged(parsed.first());
+    let platform = parsed.text("platform").map(str::to_owned);
+    let target = if quiet { Target::Nowhere } else { Target::Stdout };
+    if parsed.on("all-tags") {
+        if tagged {
+            return Err(Quit::invalid("tag can't be used with --all-tags/-a"));
+        }
+        let options = PullOptions { platform };
+        interrupt::sweeping_up(ctx, || {
+            Ok(ctx.engine.pull_all(&reference, options, progress::on(target))?)
+        })?;
+        return ctx.print_line(reference.name()).map(|()| 0);
+    }
     if !quiet && !tagged {
         ctx.print_line("Using default tag: latest")?;
     }
-    let platform = parsed.text("platform").map(str::to_owned);
-    let target = if quiet { Target::Nowhere } else { Target::Stdout };
     fetch(ctx, &reference, platform, target)?;
     ctx.print_line(reference.to_string()).map(|()| 0)
 }

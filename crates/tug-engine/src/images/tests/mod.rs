@@ -100,6 +100,8 @@ impl Progress for Lines {
             PullEvent::Resolving { reference } => format!("resolving {}", reference.familiar()),
             PullEvent::Layer { state: LayerState::Downloading(..), .. } => return,
             PullEvent::Layer { layer, state } => format!("{layer}: {state:?}"),
+            PullEvent::TagDone { digest } => format!("tag {digest}"),
+            PullEvent::AllDone { newer, .. } => format!("all newer {newer}"),
             PullEvent::Done { digest, newer, .. } => format!("done {digest} newer {newer}"),
         };
         self.0.lock().unwrap().push(line);
