@@ -33,6 +33,11 @@ pub(crate) struct Fresh {
     pub lock: OwnedFd,
 }
 
+/// An id for a container to be.
+pub(crate) fn random_id() -> Result<ContainerId, Error> {
+    ContainerId::random().map_err(|source| Error::System { what: "draw a random id", source })
+}
+
 const DEFAULT_SHM_SIZE: i64 = 64 << 20;
 
 impl Engine {
@@ -41,7 +46,7 @@ impl Engine {
     /// # Errors
     /// When the image is not here, the request makes no sense, or a name is taken.
     pub fn create(&self, request: &CreateRequest) -> Result<Created, Error> {
-        let fresh = self.create_locked(request)?;
+        let fresh = self.create_locked(request, random_id()?)?;
         self.store.set_container_state(
             &fresh.created.id,
             &[ContainerState::Creating],
@@ -51,15 +56,17 @@ impl Engine {
     }
 
     /// Makes a container and leaves it in state `creating` under its lock.
-    pub(crate) fn create_locked(&self, request: &CreateRequest) -> Result<Fresh, Error> {
+    pub(crate) fn create_locked(
+        &self,
+        request: &CreateRequest,
+        id: ContainerId,
+    ) -> Result<Fresh, Error> {
         if let Some(name) = &request.name {
             check_container_name(name)?;
         }
         let image = self.image(&request.config.image)?;
         let image_config = parse_image_config(&image)?;
         let mut warnings = platform_warnings(&image_config, request);
-        let id = ContainerId::random()
-            .map_err(|source| Error::System { what: "draw a random id", source })?;
         let mut record = merge(request, &image_config, &id)?;
         self.resolve_network(&mut record, request)?;
         validate(&record, &mut warnings)?;

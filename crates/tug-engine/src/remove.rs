@@ -63,6 +63,12 @@ impl Engine {
             ContainerState::Exited,
         ];
         self.store.set_container_state(&row.id, &from, ContainerState::Removing)?;
+        self.forget_locked(row, volumes)
+    }
+
+    /// The same for a container whose row leads whoever finds its lock free to remove it as well: one
+    /// that removes itself and has ended.
+    pub(crate) fn forget_locked(&self, row: &ContainerRow, volumes: bool) -> Result<(), Error> {
         self.remove_files(&row.id)?;
         let anonymous = match volumes {
             true => Record::read(row)?.anonymous_volumes,

@@ -11,7 +11,7 @@ use crate::spec::{self, Places};
 use crate::{Engine, Error, network};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use tug_monitor::{Client, ExitRecord, MonitorSpec, RunState};
+use tug_monitor::{Client, ExitRecord, MonitorSpec, RunState, Waiting};
 use tug_net::BridgeConfig;
 use tug_store::{ContainerRow, ContainerState, Outcome};
 use tug_types::{ContainerId, Explain, Failure, Kind, Subject};
@@ -74,7 +74,8 @@ impl Engine {
             };
         }
         let record = Record::read(&row)?;
-        self.launch(&row.id, row.name, &record, lock, Vec::new()).map(Some)
+        let monitor = self.monitor(&row.id)?;
+        self.launch(&row.id, row.name, &record, lock, monitor, Vec::new()).map(Some)
     }
 
     /// Makes and starts a container. When the start fails, a container that was to remove itself is
@@ -83,9 +84,12 @@ impl Engine {
     /// # Errors
     /// As `create` and `start`.
     pub fn run(&self, request: &CreateRequest) -> Result<Started, Error> {
+        let id = crate::create::random_id()?;
+        // It gets going while we write down what it is to do.
+        let monitor = self.monitor(&id)?;
         let Fresh { created: Created { id, name, warnings }, record, lock } =
-            self.create_locked(request)?;
-        match self.launch(&id, name, &record, lock, warnings) {
+            self.create_locked(request, id)?;
+        match self.launch(&id, name, &record, lock, monitor, warnings) {
             Err(error) if record.host.auto_remove => {
                 // The start's failure is what the user must read, whatever the removal says.
                 let _ = self.finish(&id);
@@ -95,18 +99,25 @@ impl Engine {
         }
     }
 
+    /// A monitor process for a container that is being made ready.
+    fn monitor(&self, id: &ContainerId) -> Result<Waiting, Error> {
+        tug_monitor::prepare(&self.settings.exe, id.short())
+            .map_err(|error| Error::from_explain(&error))
+    }
+
     fn launch(
         &self,
         id: &ContainerId,
         name: String,
         record: &Record,
         lock: OwnedFd,
+        monitor: Waiting,
         mut warnings: Vec<String>,
     ) -> Result<Started, Error> {
         let launched = self.prepare(id, record).and_then(|(spec, more)| {
             warnings.extend(more);
-            let starting = tug_monitor::spawn(&self.settings.exe, &spec, lock)
-                .map_err(|error| Error::from_explain(&error))?;
+            let starting =
+                monitor.start(&spec, lock).map_err(|error| Error::from_explain(&error))?;
             starting.wait_started().map_err(|error| Error::from_explain(&error))
         });
         match launched {

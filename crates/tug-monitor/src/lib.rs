@@ -31,4 +31,4 @@ pub use protocol::Welcome;
 pub use reconcile::{Remains, reconcile};
 pub use record::{read_exit, read_state};
 pub use spec::*;
-pub use start::{MONITOR, Started, Starting, spawn};
+pub use start::{MONITOR, Started, Starting, Waiting, prepare, spawn};

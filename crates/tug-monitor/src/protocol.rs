@@ -22,8 +22,8 @@
 //! Cleaned                       ───►                         the monitor ends
 //! ```
 //!
-//! The starter's end of the sync socket is the first connection. It says no Hello; it is told
-//! `Started` (with `state.json` as the descriptor), or `Exit` when set-up failed. It is the owner: the
+//! The starter's end of the sync socket is the first connection. It says no Hello; it sends the lock
+//! and the spec, each with a packet of its own (`tug_monitor::prepare`), and is told `Started` (with `state.json` as the descriptor), or `Exit` when set-up failed. It is the owner: the
 //! log is held for it from the beginning of the run, and the Exit hands it the lock of the run
 //! directory. If it leaves without `Cleaned`, the monitor becomes the reaper.
 //!

@@ -1,13 +1,13 @@
 //! The starter's side: from a spec to a running container.
 
 use crate::client::Client;
-use crate::protocol::{Reply, VERSION, Welcome};
+use crate::protocol::{self, Reply, VERSION, Welcome};
 use crate::{Error, MonitorSpec, RunState, layout, record};
 use rustix::fs::{MemfdFlags, SeekFrom};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -15,8 +15,15 @@ use std::path::Path;
 /// container's id follows, for people who read `ps`.
 pub const MONITOR: &str = "tug-monitor";
 
-/// Number of the first descriptor a monitor is handed; then come the lock and the spec.
-pub(crate) const FIRST_DESCRIPTOR: i32 = 3;
+/// Number of the one descriptor a monitor is handed: its end of the starter's socket.
+pub(crate) const SOCKET_DESCRIPTOR: i32 = 3;
+
+/// A monitor process that has begun and has not been told of its container yet. Dropped, it ends.
+#[derive(Debug)]
+pub struct Waiting {
+    socket: Option<OwnedFd>,
+    pid: i32,
+}
 
 /// A monitor that is setting its container up.
 #[derive(Debug)]
@@ -44,11 +51,17 @@ pub struct Started {
 /// [`crate::take_lock`] gave for `spec.run_dir`. Returns at once.
 ///
 /// # Errors
-/// [`Error::Spawn`] when the process cannot be started, [`Error::File`] when the record of the last
-/// run cannot be removed.
+/// As [`prepare`] and [`Waiting::start`].
 pub fn spawn(exe: &Path, spec: &MonitorSpec, lock: OwnedFd) -> Result<Starting, Error> {
-    // From here on a missing exit record means that the run ended without a word.
-    record::discard(&layout::exit(&spec.container_dir))?;
+    prepare(exe, spec.container.id.short())?.start(spec, lock)
+}
+
+/// Starts a monitor process ahead of what it is to do, so that its beginning goes beside its starter's
+/// work on the container. `name` is what people read in `ps`.
+///
+/// # Errors
+/// [`Error::Spawn`] when the process cannot be started.
+pub fn prepare(exe: &Path, name: &str) -> Result<Waiting, Error> {
     let failed = |step| move |source: io::Error| Error::Spawn { step, source };
     let (ours, theirs) = rustix::net::socketpair(
         AddressFamily::UNIX,
@@ -57,24 +70,69 @@ pub fn spawn(exe: &Path, spec: &MonitorSpec, lock: OwnedFd) -> Result<Starting, 
         None,
     )
     .map_err(|errno| failed("make a socket")(errno.into()))?;
-    let handed = memory_file(&serde_json::to_vec(spec).unwrap_or_default())
-        .map_err(failed("hand down the spec"))?;
     let text = |bytes: &[u8]| {
         CString::new(bytes).map_err(|error| failed("name the program")(error.into()))
     };
     let exe = text(exe.as_os_str().as_bytes())?;
-    let args = [text(MONITOR.as_bytes())?, text(spec.container.id.short().as_bytes())?];
-    let descriptors = [theirs.as_fd(), lock.as_fd(), handed.as_fd()];
-    let pid = tug_sys::launch::start(&exe, &args, &descriptors).map_err(failed("execute it"))?;
-    let welcome = Welcome {
-        version: VERSION,
-        terminal: spec.container.process.terminal,
-        open_stdin: spec.open_stdin,
-        log_start: 0,
-        log_end: 0,
-    };
-    Ok(Starting { client: Client::over(ours, welcome), pid })
+    let args = [text(MONITOR.as_bytes())?, text(name.as_bytes())?];
+    let pid =
+        tug_sys::launch::start(&exe, &args, &[theirs.as_fd()]).map_err(failed("execute it"))?;
+    Ok(Waiting { socket: Some(ours), pid })
 }
+
+impl Waiting {
+    /// Hands it its container. Returns at once.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the record of the last run cannot be removed, [`Error::MonitorGone`] when
+    /// the process was killed meanwhile.
+    pub fn start(mut self, spec: &MonitorSpec, lock: OwnedFd) -> Result<Starting, Error> {
+        // From here on a missing exit record means that the run ended without a word.
+        record::discard(&layout::exit(&spec.container_dir))?;
+        let handed = memory_file(&serde_json::to_vec(spec).unwrap_or_default())
+            .map_err(|source| Error::Spawn { step: "hand down the spec", source })?;
+        let socket = self.socket.take().ok_or(Error::MonitorGone)?;
+        for (packet, descriptor) in [(HANDED_LOCK, lock.as_fd()), (HANDED_SPEC, handed.as_fd())] {
+            protocol::send(&socket, packet, Some(descriptor), true)
+                .map_err(|_| Error::MonitorGone)?;
+        }
+        let welcome = Welcome {
+            version: VERSION,
+            terminal: spec.container.process.terminal,
+            open_stdin: spec.open_stdin,
+            log_start: 0,
+            log_end: 0,
+        };
+        Ok(Starting { client: Client::over(socket, welcome), pid: self.pid })
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        // It reads the end of the socket and exits; nobody else reaps it while we live.
+        if self.socket.take().is_some()
+            && let Some(pid) = rustix::process::Pid::from_raw(self.pid)
+        {
+            let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
+        }
+    }
+}
+
+/// The monitor's side of [`Waiting::start`]: the lock and the spec, in the order in which they come.
+/// `None` when the starter has changed its mind, or was killed.
+pub(crate) fn receive_orders(starter: BorrowedFd<'_>) -> Option<(OwnedFd, OwnedFd)> {
+    let mut byte = [0];
+    let mut next = |expected: &[u8]| match protocol::receive(starter, &mut byte, true) {
+        Ok((1, Some(descriptor))) if byte == expected => Some(descriptor),
+        _ => None,
+    };
+    let lock = next(HANDED_LOCK)?;
+    Some((lock, next(HANDED_SPEC)?))
+}
+
+/// What the packets say that carry the two descriptors.
+const HANDED_LOCK: &[u8] = b"L";
+const HANDED_SPEC: &[u8] = b"S";
 
 impl Starting {
     /// The monitor's process id.

@@ -11,6 +11,10 @@ use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use std::path::Path;
 use std::time::Duration;
 
+/// Bytes of a page. A commit writes whole pages to the log, and the first opener of the log reads and
+/// checks every byte of it; rows here are small and few.
+const PAGE_SIZE: i64 = 1024;
+
 /// Pages of write-ahead log after which a commit moves them into the database file. A checkpoint
 /// costs two fsyncs; reading the log at every cold open costs about 1 µs a page.
 const CHECKPOINT_PAGES: i64 = 400;
@@ -180,6 +184,7 @@ fn prepare(connection: &Connection, path: &Path) -> Result<()> {
 /// Brings an older or empty database up to date. Several processes may try at once: the first wins,
 /// the others see its version when they get the lock.
 fn migrate(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(&format!("PRAGMA page_size={PAGE_SIZE}"))?;
     connection.query_row("PRAGMA journal_mode=WAL", [], |_| Ok(()))?;
     connection.execute_batch("BEGIN IMMEDIATE")?;
     let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;

@@ -46,6 +46,7 @@ impl Explain for Error {
             Self::NameTaken { .. } | Self::VolumeInUse { .. } => Kind::Conflict,
             Self::NoVolume { .. } => Kind::NotFound,
             Self::NoAddress { .. } => Kind::Unavailable,
+            Self::Database(source) if is_full(source) => Kind::Unavailable,
             Self::Layer(error) => error.kind(),
             Self::Blob(error) => error.kind(),
             Self::Lease(error) => error.kind(),
@@ -62,10 +63,18 @@ impl Explain for Error {
                 Some(format!("remove the containers first: `tug rm {}`", by.join(" ")))
             }
             Self::Newer { .. } => Some("use the newer tug that wrote it".to_owned()),
+            Self::Database(source) if is_full(source) => Some(
+                "make room on the file system of the data root: `tug image prune`, `tug rm`"
+                    .to_owned(),
+            ),
             Self::Layer(error) => error.hint(),
             Self::Blob(error) => error.hint(),
             Self::Lease(error) => error.hint(),
             _ => None,
         }
     }
+}
+
+fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
 }

@@ -4,6 +4,7 @@
 
 pub mod bpf;
 pub mod file_lock;
+pub mod heap;
 pub mod inherited;
 pub mod launch;
 pub mod mount;

@@ -30,6 +30,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: tug_sys::heap::Heap = tug_sys::heap::Heap;
+
 fn main() -> ExitCode {
     let mut words = std::env::args_os();
     let own_name = words.next().unwrap_or_default();

@@ -19,12 +19,12 @@ mod watch;
 
 pub(crate) use undo::{Ground, take_down};
 
-use crate::start::FIRST_DESCRIPTOR;
+use crate::start::{SOCKET_DESCRIPTOR, receive_orders};
 use crate::{ExitRecord, MonitorSpec};
 use farewell::Farewell;
 use setup::Setup;
 use std::io::Read;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use tug_runtime::cgroup;
 use tug_types::{Failure, Kind};
 
@@ -35,10 +35,13 @@ const IGNORED: [i32; 8] = [1, 2, 3, 13, 14, 15, 10, 12];
 /// The whole life of a monitor process; the answer is its exit status. To be called first thing in
 /// `main`, before anything is parsed or opened, when argv\[0\] is [`crate::MONITOR`].
 pub fn run_monitor() -> i32 {
-    let Ok([starter, lock, spec]) = tug_sys::inherited::take::<3>(FIRST_DESCRIPTOR) else {
+    let Ok([starter]) = tug_sys::inherited::take::<1>(SOCKET_DESCRIPTOR) else {
         return 125;
     };
     detach_from_caller();
+    let Some((lock, spec)) = receive_orders(starter.as_fd()) else {
+        return 0;
+    };
     let spec = match read_spec(spec) {
         Ok(spec) => spec,
         // Neither a place for a record nor a log: the starter sees the connection end.
