@@ -10,7 +10,7 @@ use crate::model::{CreateRequest, HostConfig};
 use crate::mounts::{Source, Wish};
 use crate::record::{NetworkMode, Record};
 use crate::view::MountPoint;
-use crate::{Engine, Error, lock, mounts, names, ports, volumes};
+use crate::{Engine, Error, lock, mounts, names, ports, propagation, volumes};
 use std::os::fd::OwnedFd;
 use tug_store::{ContainerState, ImageRow, NewContainer};
 use tug_types::{ContainerId, ContainerPath};
@@ -146,6 +146,7 @@ impl Engine {
                     }
                     std::fs::create_dir_all(&path).map_err(Error::files("create", &path))?;
                 }
+                propagation::check(&path, &mount.propagation)?;
                 "bind".clone_into(&mut mount.kind);
                 mount.source = path.display().to_string();
                 if mount.propagation.is_empty() {

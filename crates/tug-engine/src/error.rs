@@ -35,6 +35,8 @@ pub enum Error {
     BadMount { destination: String, why: String },
     #[error("invalid mount config for type \"bind\": bind source path does not exist: {path}")]
     NoBindSource { path: PathBuf },
+    #[error("path {source_path} is mounted on {mount_point} but it is not {kind} mount")]
+    NotPropagating { source_path: PathBuf, mount_point: String, kind: &'static str },
     #[error("Duplicate mount point: {destination}")]
     DuplicateMount { destination: String },
     #[error("container {name} is not running")]
@@ -116,6 +118,7 @@ impl Explain for Error {
             | Self::Unsupported { .. }
             | Self::BadMount { .. }
             | Self::NoBindSource { .. }
+            | Self::NotPropagating { .. }
             | Self::DuplicateMount { .. } => Kind::Invalid,
             Self::NotRunning { .. }
             | Self::AttachStopped { .. }
@@ -154,6 +157,9 @@ impl Explain for Error {
             Self::StillRunning { name } => {
                 Some(format!("`tug stop {name}` first, or `tug rm -f {name}`"))
             }
+            Self::NotPropagating { mount_point, .. } => Some(format!(
+                "make it one: `mount --make-rshared {mount_point}`, or leave the propagation out"
+            )),
             Self::NoBindSource { path } => {
                 Some(format!("create it: `mkdir -p {}`", path.display()))
             }

@@ -26,6 +26,7 @@ mod names;
 mod network;
 mod ports;
 mod prune;
+mod propagation;
 mod reconcile;
 mod record;
 mod remove;

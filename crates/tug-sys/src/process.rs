@@ -145,9 +145,21 @@ pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
 
 /// Default action for every signal and an empty mask: what a program expects to be started with.
 pub fn reset_signals() {
-    for signal in 1..=64 {
-        // SAFETY: SIG_DFL runs no code of ours; those that cannot be set are refused by the kernel.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // The kernel's struct sigaction: handler (SIG_DFL), flags, restorer, mask. The C library would
+    // refuse its own three signals, which posix_spawn(3) leaves ignored.
+    let default = [0_u64; 4];
+    for signal in 1..=64_i32 {
+        // SAFETY: SIG_DFL runs no code of ours; those that cannot be set are refused by the kernel,
+        // which reads the 32 bytes and writes none.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                std::ptr::null_mut::<u64>(),
+                8_usize,
+            )
+        };
     }
     let mut empty = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: sigemptyset initialises the set that sigprocmask reads.

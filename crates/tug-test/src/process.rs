@@ -129,6 +129,17 @@ pub fn kill(pid: u32, signal: rustix::process::Signal) {
     }
 }
 
+/// SIGKILL, and its effect: a killed process holds its locks until it is scheduled to die.
+pub fn kill_and_wait(pid: u32) {
+    kill(pid, rustix::process::Signal::KILL);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let name = pid.to_string();
+    while std::path::Path::new("/proc").join(&name).exists() && !is_zombie(&name) {
+        assert!(std::time::Instant::now() < deadline, "process {pid} does not die");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+}
+
 /// Every process whose command line, environment or mounts mention `text`, as `PID: command line`.
 /// Zombies and the caller do not count.
 pub fn mentioning(text: &str) -> Vec<String> {

@@ -31,8 +31,10 @@ impl Farewell {
         lock: OwnedFd,
     ) -> Self {
         let _ = record::write(&layout::exit(&ground.container_dir), &exit);
-        let _ = record::remove(&layout::socket(&ground.run_dir));
+        // The state first: who finds the lock held, a state and nobody to connect to takes the
+        // container for started again.
         let _ = record::remove(&layout::state(&ground.run_dir));
+        let _ = record::remove(&layout::socket(&ground.run_dir));
         let news = Reply::Exit { log_end, record: json(exit) };
         let owner = clients.take_owner().filter(|owner| {
             protocol::send(owner, &news.encode(), Some(lock.as_fd()), false).is_ok()

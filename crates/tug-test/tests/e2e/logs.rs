@@ -180,7 +180,7 @@ fn a_killed_monitor_loses_no_byte_written_before() {
     let s = Sandbox::new();
     let id = s.detached(&[], &["sh", "-c", "seq 1 20000; echo done; sleep 60"]);
     s.wait_for_log(&id, "done");
-    tug_test::process::kill(s.pids(&id).1, rustix::process::Signal::KILL);
+    tug_test::process::kill_and_wait(s.pids(&id).1);
     let logs = s.tug(&["logs", &id]);
     assert_eq!(logs.lines().len(), 20001);
     assert_ne!(s.status(&id), "running");

@@ -35,6 +35,32 @@ fn ro_means_read_only() {
 }
 
 #[test]
+fn mounts_propagate_as_asked_and_only_where_the_host_lets_them() {
+    use rustix::mount::{
+        MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount,
+    };
+    let s = Sandbox::new();
+    let dir = shared(&s);
+    mount("tmpfs", &dir, "tmpfs", MountFlags::empty(), None).unwrap();
+    mount_change(&dir, MountPropagationFlags::PRIVATE).unwrap();
+    let refused = s.sh(&["-v", &format!("{dir}:/data:rshared")], "true");
+    refused.code(125).says(&format!("is mounted on {dir} but it is not a shared mount"));
+    refused.says("mount --make-rshared");
+    mount_change(&dir, MountPropagationFlags::SHARED).unwrap();
+    let inside = "mkdir -p /data/sub && mount -t tmpfs inside /data/sub && touch /data/sub/made";
+    s.sh(&["--privileged", "-v", &format!("{dir}:/data:rslave")], inside).ok();
+    let made = std::path::PathBuf::from(format!("{dir}/sub/made"));
+    assert!(!made.exists(), "a slave's mounts stay inside");
+    s.sh(&["--privileged", "-v", &format!("{dir}:/data:rshared")], inside).ok();
+    let propagated = made.exists();
+    if propagated {
+        unmount(&format!("{dir}/sub"), UnmountFlags::DETACH).unwrap();
+    }
+    unmount(&dir, UnmountFlags::DETACH).unwrap();
+    assert!(propagated, "the host saw nothing of a mount made under a shared bind");
+}
+
+#[test]
 fn a_single_file_can_be_mounted() {
     let s = Sandbox::new();
     let dir = shared(&s);
