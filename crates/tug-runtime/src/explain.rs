@@ -267,6 +267,8 @@ mod tests {
         let image = tug_sys::process::Image::new(std::slice::from_ref(&text), &[]).unwrap();
         let error = failed(&text, &image.execute(&c));
         std::fs::remove_file(path).unwrap();
+        // Another test of this process may have a file in it.
+        let _ = std::fs::remove_dir(dir);
         error
     }
 

@@ -144,8 +144,9 @@ fn choose(line: &str) -> Vec<String> {
     let choice = Choice::of(&flags::parse(&COMMAND, words).unwrap()).unwrap();
     let nowhere = std::env::temp_dir().join(format!("tug-ps-test-{}", std::process::id()));
     let mut settings = crate::context::default_settings();
-    (settings.data_root, settings.exec_root) = (nowhere.clone(), nowhere);
+    (settings.data_root, settings.exec_root) = (nowhere.clone(), nowhere.clone());
     let chosen = choice.choose(&Engine::new(settings), three()).unwrap();
+    let _ = std::fs::remove_dir_all(nowhere);
     chosen.into_iter().map(|container| container.name).collect()
 }
 
