@@ -54,7 +54,7 @@ fn mounts_propagate_as_asked_and_only_where_the_host_lets_them() {
     s.sh(&["--privileged", "-v", &format!("{dir}:/data:rshared")], inside).ok();
     let propagated = made.exists();
     if propagated {
-        unmount(&format!("{dir}/sub"), UnmountFlags::DETACH).unwrap();
+        unmount(format!("{dir}/sub"), UnmountFlags::DETACH).unwrap();
     }
     unmount(&dir, UnmountFlags::DETACH).unwrap();
     assert!(propagated, "the host saw nothing of a mount made under a shared bind");
