@@ -16,6 +16,7 @@ mod compare;
 mod error;
 mod exec;
 mod functions;
+pub mod fuzz;
 mod number;
 mod parse;
 mod print;

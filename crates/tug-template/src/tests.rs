@@ -245,7 +245,7 @@ proptest::proptest! {
         parts in proptest::collection::vec(
             proptest::sample::select(vec![
                 "{{", "}}", "{{-", " -}}", "{{- ", "if ", "range ", "with ", "else", "end", "{{end}}",
-                "define \"a\"", "template \"a\" ", "block \"b\" ", "break", "continue", ".", ".R", ".R.L",
+                "define \"a\"", "template \"a\" ", "block \"b\" ", "break", "continue", ".", ".R", ".M.L", ".M.I", ".M.U",
                 "$", "$x", " := ", " = ", ", ", " | ", "(", ")", "1", "-1.5e3", "'a'", "\"s\"", "`r`",
                 "\"%d %s %*v\"", "printf ", "index ", "slice ", "len ", "eq ", "and ", "or ", "not ", "nil",
                 "true", "print ", "html ", "js ", "call ", "/*", "*/", " ", "\n", "é", "\u{0}", "\\", "json ",
@@ -253,15 +253,6 @@ proptest::proptest! {
             0..24,
         )
     ) {
-        crate::tests::read_and_fill(&parts.concat());
-    }
-}
-
-/// What a fuzzer calls with any text.
-pub(crate) fn read_and_fill(text: &str) {
-    let recorded: serde_json::Value = serde_json::json!({"R": {"L": ["a", 1, null], "S": "x"}});
-    if let Ok(template) = Template::parse(text, functions()) {
-        let template = template.limits(Limits { steps: 10_000, depth: 50 });
-        let _ = template.execute(&value(&recorded));
+        crate::fuzz::exercise(parts.concat().as_bytes());
     }
 }

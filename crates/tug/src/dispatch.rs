@@ -82,6 +82,9 @@ pub(crate) fn run(words: Vec<String>) -> Result<u8, Quit> {
         return print(&overview());
     }
     let settings = settings(&global)?;
+    if words[0] == commands::completion::ASK {
+        return print(&complete(&words[1..], settings));
+    }
     match find(&words)? {
         Found::Command(command, used) => {
             let words = words.into_iter().skip(used).collect();
@@ -247,6 +250,34 @@ fn lines(list: &[(&str, &str)]) -> String {
     })
 }
 
+/// What may stand at the place of the last word, a line each: the word, a tab, what it is. A shell asks.
+fn complete(words: &[String], settings: Settings) -> String {
+    let (last, before) = words.split_last().map_or(("", &[][..]), |(last, words)| (last, words));
+    let group = GROUPS.iter().find(|group| before.len() == 1 && group.name == before[0]);
+    let candidates: Vec<(String, &str)> = match (find(before), group) {
+        _ if before.is_empty() => {
+            let commands = COMMANDS.iter().filter(|command| !command.names[0].contains(' '));
+            let commands = commands.map(|command| (command.names[0].to_owned(), command.about));
+            let groups = GROUPS.iter().map(|group| (group.name.to_owned(), group.about));
+            groups.chain(commands).collect()
+        }
+        (_, Some(group)) => {
+            members(group).map(|(name, command)| (name.to_owned(), command.about)).collect()
+        }
+        (Ok(Found::Command(command, _)), _) if last.starts_with('-') => command
+            .all_flags()
+            .filter(|flag| !flag.help.is_empty())
+            .map(|flag| (format!("--{}", flag.name), flag.help))
+            .collect(),
+        (Ok(Found::Command(command, _)), _) => {
+            commands::completion::objects(&Context::new(settings), command)
+        }
+        _ => Vec::new(),
+    };
+    let fitting = candidates.into_iter().filter(|(word, _)| word.starts_with(last));
+    fitting.map(|(word, what)| format!("{word}\t{what}\n")).collect()
+}
+
 fn print(text: &str) -> Result<u8, Quit> {
     std::io::stdout()
         .write_all(text.as_bytes())
@@ -350,6 +381,21 @@ mod tests {
             );
         }
         assert!(group_help(&GROUPS[0]).contains("\n  ls          List containers\n"));
+    }
+
+    #[test]
+    fn shells_are_told_commands_and_flags() {
+        let ask = |line: &str| {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            let text = complete(&words, context::default_settings());
+            let first = |line: &str| line.split('\t').next().unwrap_or_default().to_owned();
+            text.lines().map(first).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(ask("ima"), "image images");
+        assert_eq!(ask("image pr"), "prune");
+        assert_eq!(ask("image prune --f"), "--filter --force");
+        assert_eq!(ask("rmi --no"), "--no-prune");
+        assert_eq!(ask("nothing --no"), "");
     }
 
     /// Every command of Docker's and its flags, as its own client lists them.

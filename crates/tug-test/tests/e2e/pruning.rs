@@ -216,3 +216,29 @@ fn called_docker_it_is_tug() {
     let typed = s.shell("./docker image prune --help").ok().to_owned();
     assert!(typed.contains("--filter filter"), "{typed}");
 }
+
+#[test]
+fn a_shell_completes_commands_and_names() {
+    let s = Sandbox::new();
+    s.tug(&["create", "--name", "alpha", "busybox"]).ok();
+    let up = s.detached(&["--name", "beta"], &["sleep", "60"]);
+    let script = "source <(\"$TUG\" completion bash); tug() { :; }; \
+        ask() { COMP_WORDS=(\"$TUG\" \"$@\"); COMP_CWORD=$#; _tug_complete; echo \"${COMPREPLY[*]}\" | tr '\\n' ' '; echo; }; \
+        ask rmi busy; ask stop ''; ask start ''; ask image pr; ask volume cr; ask run --memory-sw";
+    let asked = s.shell(&format!(
+        "TUG={} bash -c '{}'",
+        tug_test::sandbox::binary().display(),
+        script.replace('\'', "'\\''")
+    ));
+    let lines: Vec<&str> = asked.ok().lines().map(str::trim).collect();
+    assert_eq!(
+        lines,
+        ["busybox:latest", "beta", "alpha", "prune", "create", "--memory-swap --memory-swappiness"],
+        "{asked}"
+    );
+    s.tug(&["rm", "-f", &up]).ok();
+    s.tug(&["completion", "tcsh"]).code(1).says("tcsh");
+    for shell in ["zsh", "fish"] {
+        s.tug(&["completion", shell]).shows("__complete");
+    }
+}

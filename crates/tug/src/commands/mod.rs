@@ -1,6 +1,7 @@
 //! The commands, a file each, and how the overview groups them.
 
 pub(crate) mod attach;
+pub(crate) mod completion;
 pub(crate) mod create;
 pub(crate) mod df;
 pub(crate) mod exec;
@@ -80,6 +81,7 @@ pub(crate) static COMMANDS: &[&Command] = &[
     &prune::SYSTEM,
     &info::COMMAND,
     &version::COMMAND,
+    &completion::COMMAND,
 ];
 
 /// Shown first by `tug --help`, in this order.

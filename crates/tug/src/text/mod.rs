@@ -1,5 +1,6 @@
 //! What people and scripts read: units, tables, templates, JSON, exactly as Docker prints them. Pure.
 
+mod build;
 pub(crate) mod human;
 pub(crate) mod json;
 pub(crate) mod listing;

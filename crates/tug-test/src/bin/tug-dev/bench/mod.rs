@@ -4,6 +4,7 @@
 
 mod clock;
 mod engine;
+mod images;
 mod logs;
 mod memory;
 mod table;
@@ -25,7 +26,7 @@ pub(crate) struct Site<'a> {
 }
 
 /// Names a run can be narrowed to.
-const PARTS: [&str; 6] = ["run", "exec", "ps", "pss", "once", "logs"];
+const PARTS: [&str; 7] = ["run", "exec", "ps", "pss", "images", "once", "logs"];
 
 /// Measures everything, or the parts named.
 pub(crate) fn all(
@@ -53,6 +54,9 @@ pub(crate) fn all(
     }
     if wanted("ps") || wanted("pss") {
         crowd(&engines, &mut table)?;
+    }
+    if wanted("images") {
+        images::measure(&site, &engines, &mut table)?;
     }
     if wanted("logs") {
         logs::measure(&site, &engines, &mut table)?;
