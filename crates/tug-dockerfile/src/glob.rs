@@ -37,7 +37,25 @@ enum Form {
     /// `**/name`, `**name`: what the path ends with.
     Suffix(String),
     /// Anything else.
-    Walk(Vec<Token>),
+    Walk(Walk),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Walk {
+    tokens: Vec<Token>,
+    /// Plain text at the front and at the back: most paths are told apart by it.
+    head: String,
+    tail: String,
+}
+
+impl Walk {
+    fn new(tokens: Vec<Token>) -> Self {
+        let plain = |token: &Token| if let Token::Literal(c) = token { Some(*c) } else { None };
+        let head = tokens.iter().map_while(plain).collect();
+        let mut tail: Vec<char> = tokens.iter().rev().map_while(plain).collect();
+        tail.reverse();
+        Self { head, tail: tail.into_iter().collect(), tokens }
+    }
 }
 
 /// One path pattern.
@@ -68,7 +86,7 @@ impl Pattern {
     /// When a class is not closed or empty, or a backslash ends the pattern.
     pub fn path(text: &str) -> Result<Self, GlobError> {
         let (tokens, special) = tokens(text, false)?;
-        let form = if special { Form::Walk(tokens) } else { Form::Exact };
+        let form = if special { Form::Walk(Walk::new(tokens)) } else { Form::Exact };
         Ok(Self { text: text.to_owned(), form })
     }
 
@@ -94,9 +112,9 @@ impl Pattern {
             }
             [rest @ .., Token::Anything] if !escaped => match plain(rest) {
                 Some(prefix) => Form::Prefix(prefix),
-                None => Form::Walk(tokens),
+                None => Form::Walk(Walk::new(tokens)),
             },
-            _ => Form::Walk(tokens),
+            _ => Form::Walk(Walk::new(tokens)),
         };
         Ok(Self { text: text.to_owned(), form })
     }
@@ -119,7 +137,11 @@ impl Pattern {
             Form::Suffix(suffix) => {
                 path.ends_with(suffix.as_str()) || suffix.strip_prefix('/') == Some(path)
             }
-            Form::Walk(tokens) => walk(tokens, path).is_some_and(|states| states[tokens.len()]),
+            Form::Walk(form) => {
+                path.starts_with(form.head.as_str())
+                    && path.ends_with(form.tail.as_str())
+                    && walk(&form.tokens, path).end
+            }
         }
     }
 
@@ -137,11 +159,7 @@ impl Pattern {
                     || prefix.strip_suffix('/') == Some(dir)
             }
             Form::Suffix(_) => true,
-            Form::Walk(tokens) => match walk(tokens, &format!("{dir}/")) {
-                // The end state alone goes nowhere.
-                Some(states) => states[..tokens.len()].contains(&true),
-                None => false,
-            },
+            Form::Walk(form) => walk(&form.tokens, &format!("{dir}/")).more,
         }
     }
 }
@@ -200,53 +218,148 @@ fn member(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<char> 
     }
 }
 
-/// The states the pattern can be in behind `path`, none when it is stuck.
-fn walk(tokens: &[Token], path: &str) -> Option<Vec<bool>> {
+/// Where a walk along a path has come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Reached {
+    /// The whole pattern is matched.
+    end: bool,
+    /// More of the path could be matched.
+    more: bool,
+}
+
+impl Token {
+    /// What a character does to this token's state: stay in it, go on to the next.
+    fn step(&self, c: char) -> (bool, bool) {
+        match self {
+            Self::Literal(literal) => (false, *literal == c),
+            Self::One => (false, c != '/'),
+            Self::Many => (c != '/', false),
+            Self::Anything => (true, false),
+            Self::Fork => (false, false),
+            Self::Inside => (true, c == '/'),
+            Self::Class { negated, ranges } => {
+                let inside = ranges.iter().any(|(low, high)| (*low..=*high).contains(&c));
+                (false, inside != *negated)
+            }
+        }
+    }
+
+    /// Whether it may match nothing, so that the next state holds too, and the one behind that.
+    fn passes(&self) -> (bool, bool) {
+        match self {
+            Self::Many | Self::Anything => (true, false),
+            Self::Fork => (true, true),
+            _ => (false, false),
+        }
+    }
+}
+
+/// Walks the pattern along `path`.
+fn walk(tokens: &[Token], path: &str) -> Reached {
+    if tokens.len() < 128 { walk_bits(tokens, path) } else { walk_list(tokens, path) }
+}
+
+/// The states as bits of a number: nothing is allocated, and only those that hold are looked at.
+fn walk_bits(tokens: &[Token], path: &str) -> Reached {
+    let mut states = pass_over_bits(tokens, 1);
+    for c in path.chars() {
+        let mut next = 0_u128;
+        let mut left = states & !(1 << tokens.len());
+        while left != 0 {
+            let at = left.trailing_zeros();
+            left &= left - 1;
+            let (stay, go) = tokens[at as usize].step(c);
+            next |= u128::from(stay) << at | u128::from(go) << (at + 1);
+        }
+        states = pass_over_bits(tokens, next);
+        if states == 0 {
+            break;
+        }
+    }
+    let end = 1 << tokens.len();
+    Reached { end: states & end != 0, more: states & !end != 0 }
+}
+
+fn pass_over_bits(tokens: &[Token], mut states: u128) -> u128 {
+    let mut left = states & !(1 << tokens.len());
+    while left != 0 {
+        let at = left.trailing_zeros();
+        left &= left - 1;
+        let (one, two) = tokens[at as usize].passes();
+        let new = u128::from(one) << (at + 1) | u128::from(two) << (at + 2);
+        left |= new & !states & !(1 << tokens.len());
+        states |= new;
+    }
+    states
+}
+
+/// The same for patterns too long for that.
+fn walk_list(tokens: &[Token], path: &str) -> Reached {
     let mut states = vec![false; tokens.len() + 1];
     let mut next = states.clone();
     states[0] = true;
-    pass_over(tokens, &mut states);
+    pass_over_list(tokens, &mut states);
     for c in path.chars() {
         next.fill(false);
         for (at, token) in tokens.iter().enumerate().filter(|(at, _)| states[*at]) {
-            match token {
-                Token::Literal(literal) => next[at + 1] |= *literal == c,
-                Token::One => next[at + 1] |= c != '/',
-                Token::Many => next[at] |= c != '/',
-                Token::Anything => next[at] = true,
-                Token::Fork => {}
-                Token::Inside => {
-                    next[at] = true;
-                    next[at + 1] |= c == '/';
-                }
-                Token::Class { negated, ranges } => {
-                    let inside = ranges.iter().any(|(low, high)| (*low..=*high).contains(&c));
-                    next[at + 1] |= inside != *negated;
-                }
-            }
+            let (stay, go) = token.step(c);
+            next[at] |= stay;
+            next[at + 1] |= go;
         }
-        pass_over(tokens, &mut next);
+        pass_over_list(tokens, &mut next);
         std::mem::swap(&mut states, &mut next);
-        if !states.contains(&true) {
-            return None;
-        }
     }
-    Some(states)
+    Reached { end: states[tokens.len()], more: states[..tokens.len()].contains(&true) }
 }
 
-/// What may match nothing is passed over. All such steps lead forward, so one round is enough.
-fn pass_over(tokens: &[Token], states: &mut [bool]) {
+/// All such steps lead forward, so one round is enough.
+fn pass_over_list(tokens: &[Token], states: &mut [bool]) {
     for (at, token) in tokens.iter().enumerate() {
-        if !states[at] {
-            continue;
+        let (one, two) = if states[at] { token.passes() } else { (false, false) };
+        if one {
+            states[at + 1] = true;
         }
-        match token {
-            Token::Many | Token::Anything => states[at + 1] = true,
-            Token::Fork => {
-                states[at + 1] = true;
-                states[at + 2] = true;
+        if two {
+            states[at + 2] = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_of_walking_agree() {
+        for pattern in ["*", "**/*.txt", "a/**/b*/?", "**/x/**", "[^a]*/**/c", "a**b", "**/tmp*/x?"]
+        {
+            let (tokens, _) = tokens(pattern, true).unwrap();
+            for path in [
+                "a",
+                "a.txt",
+                "x/a.txt",
+                "a/b/c",
+                "a/x/y/bc/d",
+                "b/c",
+                "a/b",
+                "q/x/r",
+                "z/tmpa/xy",
+                "",
+            ] {
+                assert_eq!(
+                    walk_bits(&tokens, path),
+                    walk_list(&tokens, path),
+                    "{pattern} on {path}"
+                );
             }
-            _ => {}
         }
+    }
+
+    #[test]
+    fn long_patterns_work_too() {
+        let pattern = format!("**/{}*", "a?".repeat(80));
+        let path = format!("x/y/{}z", "ab".repeat(80));
+        assert!(Pattern::deep(&pattern).unwrap().matches(&path));
+        assert!(!Pattern::deep(&pattern).unwrap().matches("x/y/ab"));
     }
 }
