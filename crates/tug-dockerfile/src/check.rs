@@ -37,6 +37,8 @@ pub struct BaseImage {
     pub shell: Vec<String>,
     /// What the image was made for.
     pub platform: Option<Platform>,
+    /// The config's `OnBuild`.
+    pub on_build: Vec<String>,
 }
 
 /// What is checked against, besides the file itself.

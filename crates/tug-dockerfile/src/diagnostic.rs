@@ -72,7 +72,7 @@ impl Diagnostic {
         self.0.mark
     }
 
-    /// The line to name: the offending part's, or else the instruction's first.
+    /// The line to name: the instruction's first, 0 when no instruction is to blame.
     pub fn line(&self) -> u32 {
         self.0.span.line()
     }

@@ -1,9 +1,10 @@
 //! The checks that need the variables in force: one stage after the other, as they would be built.
 
-use crate::ast::{CommandLine, Instruction, Paths, Stage, Step};
+use crate::ast::{CommandLine, Dockerfile, Instruction, Paths, Stage, Step};
 use crate::check::{Checker, Rule};
 use crate::diagnostic::Diagnostic;
 use crate::ignore::clean;
+use crate::parse::parse_trigger;
 use crate::problem::did_you_mean;
 use crate::scope::GlobalScope;
 use crate::span::Span;
@@ -25,6 +26,8 @@ struct State<'a> {
     cmd: Option<Span>,
     entrypoint: Option<Span>,
     healthcheck: Option<Span>,
+    /// What `ONBUILD` leaves for the next stage to begin with.
+    triggers: Vec<String>,
 }
 
 /// Goes through the stages in order.
@@ -55,6 +58,11 @@ pub(super) fn check_stages<'a>(
             },
             None => from_image(checker, stage, graph, global),
         };
+        for expression in std::mem::take(&mut state.triggers) {
+            let step = trigger(checker.file, stage, &expression)?;
+            let evaluated = state.scope.evaluate_trigger(&step, stage)?;
+            checker.step(&step, &evaluated, &mut state);
+        }
         for step in &stage.steps {
             let evaluated = state.scope.evaluate(step)?;
             checker.step(step, &evaluated, &mut state);
@@ -81,7 +89,17 @@ fn from_image<'a>(
         cmd: None,
         entrypoint: None,
         healthcheck: None,
+        triggers: image.on_build,
     }
+}
+
+/// A trigger as a step of the stage it runs in: it stands where the stage's `FROM` does.
+fn trigger(file: &Dockerfile, stage: &Stage, expression: &str) -> Result<Step, Diagnostic> {
+    let mut step = parse_trigger("ONBUILD", expression).map_err(|error| {
+        Diagnostic::evaluate(error.problem().clone(), &file.source, stage.head.span)
+    })?;
+    step.head.span = stage.head.span;
+    Ok(step)
 }
 
 impl Checker<'_> {
@@ -127,6 +145,7 @@ impl Checker<'_> {
                 self.only_once(step, state.healthcheck.replace(head.span))
             }
             Instruction::Shell(_) => state.has_shell = true,
+            Instruction::Onbuild(onbuild) => state.triggers.push(onbuild.expression.clone()),
             Instruction::Expose(_) => self.expose(step, evaluated),
             Instruction::Copy(copy) if copy.from.is_none() => {
                 self.ignored(step, "Copy", &copy.paths)

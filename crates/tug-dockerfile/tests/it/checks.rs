@@ -22,6 +22,7 @@ fn base(name: &str, _platform: &Platform) -> Option<BaseImage> {
         "foreign" => {
             Some(BaseImage { platform: "linux/arm64".parse().ok(), ..BaseImage::default() })
         }
+        "triggers" => Some(BaseImage { on_build: vec!["ARG x=1".into()], ..BaseImage::default() }),
         "shelled" => {
             Some(BaseImage { shell: vec!["/bin/bash".into(), "-c".into()], ..BaseImage::default() })
         }
@@ -120,6 +121,13 @@ fn each_rule_speaks_up_where_it_should() {
             "FROM a\nEXPOSE 127.0.0.1:80:80 5000:5000\n",
             vec!["ExposeInvalidFormat:2", "ExposeInvalidFormat:2"],
         ),
+        // Triggers run before the stage's own instructions.
+        ("FROM a AS b\nONBUILD ARG x\nFROM b\nENV A=$x\n", vec![]),
+        (
+            "FROM a AS b\nONBUILD ENV x y\nFROM b\nENV A=$x\nFROM a\n",
+            vec!["LegacyKeyValueFormat:3"],
+        ),
+        ("FROM triggers\nENV A=$x\n", vec![]),
         // Experimental, so only when asked for.
         ("# hello world\nARG foo=bar\nFROM a\n", vec![]),
         (
@@ -334,6 +342,13 @@ fn as_json() {
     assert_eq!(json["sources"][0]["filename"], "Dockerfile");
     assert_eq!(json["sources"][0]["data"], "RlJPTSBhCk1BSU5UQUlORVIgXAogIG1lCg==");
     assert!(json.get("buildError").is_none());
+}
+
+#[test]
+fn a_bad_trigger_is_reported_where_it_would_run() {
+    let report = report("FROM a AS b\nONBUILD BANANA\n\nFROM b\n");
+    let error = report.error.unwrap();
+    assert_eq!((error.to_string().as_str(), error.line()), ("unknown instruction: BANANA", 4));
 }
 
 #[test]
