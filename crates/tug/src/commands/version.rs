@@ -27,36 +27,100 @@ pub(super) const FORMAT: Flag =
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Versions {
-    client: Version,
+    client: Client,
     /// There is none beside the client, but scripts ask for it.
-    server: Version,
+    server: Server,
 }
 
-#[derive(Clone, Serialize)]
+#[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Version {
+struct Client {
     version: &'static str,
+    api_version: &'static str,
+    #[serde(rename = "DefaultAPIVersion")]
+    default_api_version: &'static str,
+    git_commit: &'static str,
+    go_version: &'static str,
+    os: &'static str,
+    arch: &'static str,
+    build_time: &'static str,
+    context: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Server {
+    platform: Platform,
+    components: Vec<Component>,
+    version: &'static str,
+    api_version: &'static str,
+    #[serde(rename = "MinAPIVersion")]
+    min_api_version: &'static str,
+    git_commit: &'static str,
+    go_version: &'static str,
     os: &'static str,
     arch: &'static str,
     kernel_version: String,
+    build_time: &'static str,
 }
 
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Platform {
+    name: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Component {
+    name: &'static str,
+    version: &'static str,
+}
+
+/// Docker's API as far as the shapes that are printed here follow it.
+const API_VERSION: &str = "1.50";
+
 fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
-    let version = Version {
-        version: env!("CARGO_PKG_VERSION"),
-        os: "linux",
-        arch: architecture(),
-        kernel_version: kernel(),
-    };
+    let versions = versions();
     if let Some(format) = parsed.text("format").filter(|format| !format.is_empty()) {
-        let versions = Versions { client: version.clone(), server: version };
         return print_object(ctx, format, "system.versionInfo", &versions);
     }
+    let server = versions.server;
     ctx.print(format!(
         "tug:\n Version:           {}\n OS/Arch:           {}/{}\n Kernel version:    {}\n",
-        version.version, version.os, version.arch, version.kernel_version
+        server.version, server.os, server.arch, server.kernel_version
     ))
     .map(|()| 0)
+}
+
+fn versions() -> Versions {
+    let (version, os, arch) = (env!("CARGO_PKG_VERSION"), "linux", architecture());
+    Versions {
+        client: Client {
+            version,
+            api_version: API_VERSION,
+            default_api_version: API_VERSION,
+            git_commit: "",
+            go_version: "",
+            os,
+            arch,
+            build_time: "",
+            context: "default",
+        },
+        server: Server {
+            platform: Platform { name: "tug" },
+            components: vec![Component { name: "Engine", version }],
+            version,
+            api_version: API_VERSION,
+            min_api_version: API_VERSION,
+            git_commit: "",
+            go_version: "",
+            os,
+            arch,
+            kernel_version: kernel(),
+            build_time: "",
+        },
+    }
 }
 
 /// Go's name for this machine.

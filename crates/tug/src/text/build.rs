@@ -7,7 +7,7 @@ use serde::ser::{
     SerializeTupleStruct, Serializer,
 };
 use std::rc::Rc;
-use tug_template::{List, Map, Of, Record, Value};
+use tug_template::{List, Map, Object, Of, Value};
 
 /// Fields of Docker's types that are slices: empty and `null` where there is nothing.
 const SLICES: &[&str] = &[
@@ -59,6 +59,56 @@ const MAPS: &[&str] = &[
     "Volumes",
 ];
 
+/// Fields whose name in Go, which templates may use too, is not their name in JSON.
+const GO_NAMES: &[(&str, &str)] = &[
+    ("APIVersion", "ApiVersion"),
+    ("CPUPeriod", "CpuPeriod"),
+    ("CPUQuota", "CpuQuota"),
+    ("CPURealtimePeriod", "CpuRealtimePeriod"),
+    ("CPURealtimeRuntime", "CpuRealtimeRuntime"),
+    ("CPUShares", "CpuShares"),
+    ("DNS", "Dns"),
+    ("DNSOptions", "DnsOptions"),
+    ("DNSSearch", "DnsSearch"),
+    ("HostIP", "HostIp"),
+    ("ID", "Id"),
+    ("NanoCPUs", "NanoCpus"),
+];
+
+/// A structure of Docker's API.
+struct Structure {
+    type_name: String,
+    fields: Vec<(Rc<str>, Value)>,
+}
+
+impl Object for Structure {
+    fn type_name(&self) -> &str {
+        &self.type_name
+    }
+
+    fn field(&self, name: &str) -> Option<Value> {
+        let named = |wanted: &str| {
+            let field = self.fields.iter().find(|(known, _)| known.as_ref() == wanted);
+            field.map(|(_, value)| value.clone())
+        };
+        named(name).or_else(|| {
+            let (_, in_json) = GO_NAMES.iter().find(|(in_go, _)| *in_go == name)?;
+            named(in_json)
+        })
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.fields.iter().map(|(name, _)| name.as_ref()).collect()
+    }
+}
+
+/// The same structure under another name of its type.
+pub(super) fn renamed(object: &dyn Object, type_name: &str) -> Value {
+    let fields = object.names().into_iter();
+    let fields = fields.filter_map(|name| Some((name.into(), object.field(name)?))).collect();
+    Value::object(Structure { type_name: type_name.to_owned(), fields })
+}
+
 /// The value of anything.
 ///
 /// # Errors
@@ -106,7 +156,7 @@ impl Parts {
             let item = typed(&name, item);
             (name, item)
         });
-        Value::object(Record { type_name: self.type_name.to_owned(), fields: fields.collect() })
+        Value::object(Structure { type_name: self.type_name.to_owned(), fields: fields.collect() })
     }
 }
 

@@ -34,6 +34,18 @@ pub(crate) fn size(bytes: u64, digits: usize) -> String {
     format!("{}{}", significant(value, digits), UNITS[unit])
 }
 
+/// `23.41GiB`: binary multiples, four significant digits.
+pub(crate) fn binary_size(bytes: u64) -> String {
+    const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{}{}", significant(value, 4), UNITS[unit])
+}
+
 /// Go's `%.Ng` for 0 to 1000, except that a number too long for the digits is written out.
 fn significant(value: f64, digits: usize) -> String {
     let whole = if value < 10.0 {
@@ -158,6 +170,8 @@ mod tests {
             assert_eq!(size(bytes, 3), text);
         }
         assert_eq!(size(4_261_550, 4), "4.262MB");
+        assert_eq!(binary_size(25_135_767_552), "23.41GiB");
+        assert_eq!(binary_size(1023), "1023B");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::rc::Rc;
-use tug_template::{List, Map, Record, Value};
+use tug_template::{List, Map, Value};
 
 /// A value of anything: structures keep the order of their fields.
 ///
@@ -18,10 +18,10 @@ pub(crate) fn value<T: Serialize + ?Sized>(value: &T) -> Result<Value, serde_jso
 /// As [`value`].
 pub(crate) fn named<T: Serialize>(type_name: &str, of: &T) -> Result<Value, serde_json::Error> {
     let built = value(of)?;
-    let Value::Object(object) = &built else { return Ok(built) };
-    let fields = object.names().into_iter();
-    let fields = fields.filter_map(|name| Some((name.into(), object.field(name)?))).collect();
-    Ok(Value::object(Record { type_name: type_name.to_owned(), fields }))
+    match &built {
+        Value::Object(object) => Ok(super::build::renamed(object.as_ref(), type_name)),
+        _ => Ok(built),
+    }
 }
 
 /// The value as Go decodes its JSON without knowing the types: maps and lists of anything. What is left

@@ -274,6 +274,8 @@ mod tests {
         for (template, text) in [
             ("{{.State.Pid}}", "5"),
             ("{{.State}}", "{running 5 true}"),
+            ("{{.ID}} {{.Id}}", "1111 1111"),
+            ("{{(index .Ports \"80/tcp\" 0).HostIP}}", "0.0.0.0"),
             ("{{json .State}}", r#"{"Status":"running","Pid":5,"Alive":true}"#),
             ("{{json .Config.Labels}}", r#"{"a.b":"x & y"}"#),
             ("{{json .Config.Cmd}} {{.Config.Cmd}}", "null []"),
