@@ -53,3 +53,55 @@ pub(crate) fn marks(line: &str) -> Result<Vec<Heredoc>, ExpandError> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{is_mark, mark, marks};
+
+    #[test]
+    fn marks_of_a_line() {
+        for (line, found) in [
+            ("RUN <<A", vec!["A +"]),
+            ("RUN <<-A", vec!["A +-"]),
+            ("RUN <<  A  > b", vec!["A +"]),
+            // Blanks are part of the mark only right behind `<<`.
+            ("RUN <<- A", vec![]),
+            ("RUN << -A", vec!["-A +"]),
+            ("RUN <<'A'", vec!["A "]),
+            ("RUN <<A\"B\"", vec!["AB "]),
+            ("RUN <<a\\'b", vec!["a'b +"]),
+            ("RUN <<'a'b\\'c", vec!["ab'c "]),
+            ("RUN <<'one two'", vec!["one two "]),
+            ("RUN <<$A", vec!["$A +"]),
+            ("RUN 4<<A", vec!["A +"]),
+            ("RUN x<<A", vec![]),
+            ("RUN <<A <<B", vec!["A +", "B +"]),
+            ("RUN '<<A' \"<<B\"", vec![]),
+            ("RUN <<A<<B", vec![]),
+            ("RUN <<", vec![]),
+            ("RUN <<'A", vec![]),
+        ] {
+            let texts: Vec<String> = marks(line)
+                .unwrap()
+                .iter()
+                .map(|mark| {
+                    let expand = if mark.expand { "+" } else { "" };
+                    let chomp = if mark.chomp { "-" } else { "" };
+                    format!("{} {expand}{chomp}", mark.name)
+                })
+                .collect();
+            assert_eq!(texts, found, "{line}");
+        }
+    }
+
+    #[test]
+    fn words_that_are_marks_or_not() {
+        for word in ["<<A", "<<- A", "<<\"A\"", "12<<A"] {
+            assert!(is_mark(word), "{word}");
+        }
+        for word in ["", "A", "<<", "<<-", "<A", "<<<A", "<<A sh"] {
+            assert!(matches!(mark(word), Ok(None)), "{word}");
+        }
+        assert!(mark("<<'A").is_err());
+    }
+}
