@@ -17,6 +17,12 @@ bench_all() {
   mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 "$bench_dir/disk"
   mkdir "$bench_dir/fs"
   mount -o loop "$bench_dir/disk" "$bench_dir/fs"
+  if [ "$*" = images ]; then
+    say "on $(nproc) cores, Linux $(uname -r), stores on a fresh ext4"
+    with_registry bench_images
+    TUG_DATA_ROOT=$bench_dir/fs/store bench_end
+    return
+  fi
   cc -O2 -o "$bench_dir/floor" "$floor_source"
   mkdir "$bench_dir/fs/rootfs"
   "$DEVTOOL" unpack "$LAYOUT" busybox:latest "$bench_dir/fs/rootfs"

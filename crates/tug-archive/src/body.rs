@@ -8,9 +8,6 @@ use std::os::fd::BorrowedFd;
 /// Files from this size on are looked through for holes: a database image of 10 GB that is all
 /// zeros shall not fill the disk, whatever format the tar is in.
 const LOOK_FROM: u64 = 1 << 20;
-/// Of files from this size on, which hold most of the bytes, writing to the disk begins at once, so
-/// that the sync before the image is recorded finds little left to do.
-const BEGIN_FROM: u64 = 256 << 10;
 /// Zeros are left out in aligned stretches of this size, or what of one is at hand.
 const STRETCH: u64 = 32 << 10;
 
@@ -56,11 +53,8 @@ impl<'f> FileBody<'f> {
         self.write_all(&bytes[start..end])
     }
 
-    /// Gives the file its size where it ends in a hole, and lets the disk begin.
+    /// Gives the file its size where it ends in a hole.
     pub(crate) fn finish(self) -> Result<()> {
-        if self.size >= BEGIN_FROM {
-            tug_sys::writeback::start(self.file);
-        }
         if self.written == self.size {
             return Ok(());
         }

@@ -20,11 +20,24 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// # Errors
 /// The first file that cannot be copied, by name.
 pub fn copy_tree(source: BorrowedFd<'_>, destination: BorrowedFd<'_>) -> Result<()> {
+    copy(source, destination, false)
+}
+
+/// The same for an overlay's upper directory: its deletion marks stay what they are.
+///
+/// # Errors
+/// As [`copy_tree`].
+pub fn copy_upper(source: BorrowedFd<'_>, destination: BorrowedFd<'_>) -> Result<()> {
+    copy(source, destination, true)
+}
+
+fn copy(source: BorrowedFd<'_>, destination: BorrowedFd<'_>, upper: bool) -> Result<()> {
     let mut walk = Walk::new(source).map_err(on("list", b"/"))?;
     let mut copier = Copier {
         into: rustix::fs::openat(destination, c".", DIRECTORY, Mode::empty())
             .map_err(on("open the destination", b"/"))?,
         destination,
+        upper,
         links: HashMap::new(),
     };
     while let Some(step) = walk.next() {
@@ -61,6 +74,8 @@ struct Copier<'d> {
     destination: BorrowedFd<'d>,
     /// The directory being copied into.
     into: OwnedFd,
+    /// Overlay's mark of opaque directories is copied too.
+    upper: bool,
     /// First names of files with several.
     links: HashMap<(u64, u64), Vec<u8>>,
 }
@@ -162,11 +177,25 @@ impl Copier<'_> {
         let from = open_below(source, path).map_err(on("open the directory", path))?;
         let stat = rustix::fs::fstat(&from).map_err(on("look at", path))?;
         attributes(&from, &self.into, &stat, path)?;
+        if self.upper {
+            opaque(&from, &self.into).map_err(on("mark as opaque", path))?;
+        }
         let (parent, _) = crate::tree::split(path);
         self.into =
             open_below(self.destination, parent).map_err(on("open the copy's parent", path))?;
         Ok(())
     }
+}
+
+/// Copies the mark of a directory that hides what lies below it.
+fn opaque(from: &OwnedFd, to: &OwnedFd) -> rustix::io::Result<()> {
+    for name in [c"trusted.overlay.opaque", c"user.overlay.opaque"] {
+        let mut value = [0u8; 1];
+        if rustix::fs::fgetxattr(from, name, &mut value) == Ok(1) && value == *b"y" {
+            rustix::fs::fsetxattr(to, name, &value, XattrFlags::empty())?;
+        }
+    }
+    Ok(())
 }
 
 fn ignore_existing(error: Errno) -> rustix::io::Result<()> {

@@ -9,6 +9,7 @@
 //! | [`tree`] | a directory below which everything stays: rooted lookups, creation, replacement |
 //! | [`unpack`](mod@unpack) | entries into files |
 //! | [`skeleton`] | the bytes of a tar that are in no file, so that the exact tar can be made again |
+//! | [`member`] | headers of members that are no files |
 //! | [`pack`](mod@pack) | a tree into a tar, the same bytes for the same tree |
 //! | [`copy`] | a tree into another tree |
 //!
@@ -23,6 +24,7 @@ pub mod copy;
 mod entry;
 mod error;
 mod header;
+pub mod member;
 pub mod pack;
 mod pax;
 mod reader;
@@ -33,7 +35,7 @@ mod walk;
 mod xattrs;
 
 pub use compression::{Compression, Decoder, decoder};
-pub use copy::copy_tree;
+pub use copy::{copy_tree, copy_upper};
 pub use error::{EntryName, Error};
 pub use pack::{PackOptions, Packed, pack};
 pub use skeleton::{Assembler, Recorder, assemble};

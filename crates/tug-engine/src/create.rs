@@ -64,7 +64,7 @@ impl Engine {
         if let Some(name) = &request.name {
             check_container_name(name)?;
         }
-        let image = self.image(&request.config.image)?;
+        let image = self.image_on(&request.config.image, request.platform.as_deref())?;
         let image_config = parse_image_config(&image)?;
         let mut warnings = platform_warnings(&image_config, request);
         let mut record = merge(request, &image_config, &id)?;

@@ -169,7 +169,7 @@ pub(crate) fn random_name() -> Result<String, Error> {
 }
 
 /// A read-only overlay of the trees, uppermost first, that exists only as a descriptor.
-fn detached_overlay(trees: &[PathBuf]) -> std::io::Result<OwnedFd> {
+pub(crate) fn detached_overlay(trees: &[PathBuf]) -> std::io::Result<OwnedFd> {
     use rustix::mount::{
         FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount,
         fsopen,

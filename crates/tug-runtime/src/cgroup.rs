@@ -5,10 +5,12 @@
 //! Everything by id is idempotent, so that whoever reconciles after a kill may do it twice.
 
 mod devices;
+mod freeze;
 mod hierarchies;
 mod plan;
 
 pub(crate) use devices::{Rule, parse_access};
+pub use freeze::{Frozen, freeze};
 pub use hierarchies::{Controller, Hierarchies, Hierarchy};
 pub(crate) use plan::{Plan, plan};
 

@@ -1,7 +1,7 @@
 //! Images as the store knows them: config, layers and names. An image is there whole or not at all:
 //! [`Store::put_image`] is one transaction after every layer is in place.
 
-use crate::{Error, Result, Store, variants};
+use crate::{Error, Result, Store, settle, variants};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use std::collections::BTreeSet;
 use tug_types::{DiffId, Digest, ImageReference};
@@ -82,6 +82,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub fn put_image(&self, new: &NewImage<'_>) -> Result<bool> {
+        let boot = self.boot_if_unsettled(new.layers.iter().map(|layer| layer.diff_id))?;
         self.write(|transaction| {
             let size: u64 = new.layers.iter().map(|layer| layer.size).sum();
             let added = transaction.execute(
@@ -120,6 +121,9 @@ impl Store {
                         layer.media_type
                     ],
                 )?;
+            }
+            if let Some(boot) = &boot {
+                settle::remember(transaction, &new.id, boot)?;
             }
             variants::remember(transaction, new)?;
             for tag in new.tags {

@@ -11,9 +11,9 @@
 //!
 //! - **Complete or not there.** A layer is unpacked inside a lease, its `layer.json` written last,
 //!   then renamed into place. Losing the race to an identical layer is success.
-//! - **After a crash.** The rename may reach the disk before the files do, so a layer without
-//!   `synced` counts only during the boot that unpacked it; [`Layers::sync`] syncs the file system
-//!   once and then marks every layer so far. An image is recorded after that.
+//! - **After a crash.** Nothing waits for the disk: a layer may be recorded before its files have
+//!   reached it. One without `synced` counts only during the boot that unpacked it;
+//!   [`Layers::sync`] syncs the file system once and marks every layer so far (`settle`).
 //! - **Removal** renames the layer into `tmp/`, looks whether a lease protects it (and puts it back),
 //!   then deletes. The collector decides what is referenced; leases decide what is in use.
 //! - **In flight once.** Two processes that unpack the same layer wait for each other through
@@ -89,6 +89,17 @@ impl Layers {
         let dir = self.dir(layer);
         dir.join("synced").exists()
             || self.info(layer).is_ok_and(|info| !info.boot.is_empty() && info.boot == boot_id())
+    }
+
+    /// Whether the layer's files are known to be on the disk.
+    pub(crate) fn is_settled(&self, layer: &DiffId) -> bool {
+        self.dir(layer).join("synced").exists()
+    }
+
+    /// Takes a layer that a crash left unmarked at its word, after [`verify`](Self::verify).
+    pub(crate) fn mark(&self, layer: &DiffId) -> Result<(), LayerError> {
+        let dir = self.dir(layer);
+        mark_synced(&dir).map_err(|source| LayerError::Sync { path: dir, source })
     }
 
     /// The layer's tree, for a mount.
@@ -291,7 +302,7 @@ impl Layers {
     }
 
     /// Makes everything written so far durable, and marks the layers that now are: one `syncfs(2)`
-    /// for all of them. To be called before an image is recorded; blobs profit too.
+    /// for all of them; blobs profit too.
     ///
     /// # Errors
     /// When the file system cannot be synced.
@@ -346,7 +357,7 @@ fn rename_new(from: &Path, to: &Path) -> Result<(), Errno> {
 }
 
 /// Names this boot of the machine; empty where the kernel does not tell, which trusts nothing.
-fn boot_id() -> String {
+pub(crate) fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .map(|text| text.trim().to_owned())
         .unwrap_or_default()

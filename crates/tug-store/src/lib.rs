@@ -31,6 +31,7 @@ mod lease;
 mod listing;
 mod networks;
 mod partials;
+mod settle;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -110,6 +111,7 @@ impl Store {
             let opened = db::open(&self.root)?;
             // Another value cannot appear in between: `Store` is not shared between threads.
             let _ = self.connection.set(RefCell::new(opened));
+            self.recover()?;
         }
         match self.connection.get() {
             Some(cell) => Ok(cell.borrow_mut()),

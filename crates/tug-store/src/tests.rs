@@ -329,3 +329,77 @@ fn a_store_of_the_first_version_is_brought_up_to_date() {
     assert_eq!(store.target(&name("a")).unwrap(), None);
     assert!(store.variants(&digest(1)).unwrap().is_empty());
 }
+
+/// After this the machine has crashed as far as the store can tell.
+fn crash(store: &Store, root: &Path) {
+    store
+        .write(|transaction| {
+            assert!(transaction.execute("UPDATE unsettled SET boot = 'another'", [])? > 0);
+            Ok(())
+        })
+        .unwrap();
+    for layer in store.layers().list().unwrap() {
+        let record = root.join("layers").join(layer.0.hex()).join("layer.json");
+        let text = std::fs::read_to_string(&record).unwrap();
+        let boot = text.split("\"boot\":\"").nth(1).unwrap().split('"').next().unwrap();
+        std::fs::write(&record, text.replace(boot, "another")).unwrap();
+    }
+}
+
+fn recorded_image(root: &Path) -> (Store, DiffId) {
+    let store = Store::new(root);
+    let lease = Lease::create(root).unwrap();
+    let mut tar = tar_of("file", b"content");
+    tar.extend([0; 1024]);
+    let layer = store.layers().unpack(&lease, tar.as_slice(), None).unwrap().diff_id;
+    let entry = LayerEntry { diff_id: layer, size: 7, blob: None, media_type: None };
+    image(&store, 1, &[entry], &[name("a")]);
+    (store, layer)
+}
+
+fn tar_of(name: &str, content: &[u8]) -> Vec<u8> {
+    let size = content.len() as u64;
+    let header = tug_archive::member::file_header(name, size);
+    [&header[..], content, tug_archive::member::padding(size)].concat()
+}
+
+#[test]
+fn settling_marks_layers_and_strikes_images_off() {
+    let root = Root::new();
+    let (store, layer) = recorded_image(&root.0);
+    assert!(store.is_unsettled(std::time::Duration::ZERO).unwrap());
+    assert!(!store.is_unsettled(std::time::Duration::from_secs(60)).unwrap());
+    assert!(!store.layers().is_settled(&layer));
+    store.settle().unwrap();
+    assert!(store.layers().is_settled(&layer));
+    assert!(!store.is_unsettled(std::time::Duration::ZERO).unwrap());
+    // Recorded again over settled layers: nothing to wait for.
+    let entry = LayerEntry { diff_id: layer, size: 7, blob: None, media_type: None };
+    image(&store, 2, &[entry], &[]);
+    assert!(!store.is_unsettled(std::time::Duration::ZERO).unwrap());
+}
+
+#[test]
+fn after_a_crash_what_is_whole_stays() {
+    let root = Root::new();
+    let (store, layer) = recorded_image(&root.0);
+    crash(&store, &root.0);
+    assert!(!store.layers().contains(&layer));
+    let store = Store::new(&root.0);
+    assert!(store.image_by_reference(&name("a")).unwrap().is_some());
+    assert!(store.layers().contains(&layer));
+    assert!(!store.is_unsettled(std::time::Duration::ZERO).unwrap());
+}
+
+#[test]
+fn after_a_crash_what_lost_its_content_is_forgotten_whole() {
+    let root = Root::new();
+    let (store, layer) = recorded_image(&root.0);
+    crash(&store, &root.0);
+    std::fs::write(store.layers().tree(&layer).join("file"), "").unwrap();
+    let store = Store::new(&root.0);
+    assert!(store.image_by_reference(&name("a")).unwrap().is_none());
+    assert!(store.images().unwrap().is_empty());
+    assert_eq!(store.layers().list().unwrap(), []);
+    assert!(!store.has_trash().unwrap());
+}

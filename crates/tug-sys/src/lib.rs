@@ -14,4 +14,3 @@ pub mod sealed;
 pub mod seccomp;
 pub mod signals;
 pub mod traces;
-pub mod writeback;

@@ -120,6 +120,16 @@ pub fn enter_file(namespace: BorrowedFd<'_>) -> io::Result<()> {
     check(unsafe { libc::setns(namespace.as_raw_fd(), 0) })
 }
 
+/// Gives the calling thread a root and working directory of its own, as entering a mount namespace
+/// asks for (setns(2)).
+///
+/// # Errors
+/// What unshare(2) says.
+pub fn unshare_directories() -> io::Result<()> {
+    // SAFETY: plain number; other threads keep theirs.
+    check(unsafe { libc::unshare(libc::CLONE_FS) })
+}
+
 /// Makes the cgroup this process is in the root it sees (cgroup_namespaces(7)).
 ///
 /// # Errors

@@ -73,8 +73,10 @@ fn become_sweeper(data_root: &Path, signal: i32) {
 /// The rest of an interrupted command's life.
 pub(crate) fn sweep(words: &[OsString]) -> ExitCode {
     let [data_root, signal] = words else { return ExitCode::from(1) };
-    // What cannot be removed now, the next command finds.
-    let _ = tug_store::sweep_dead(Path::new(data_root));
+    let mut settings = crate::context::default_settings();
+    settings.data_root = data_root.into();
+    // What cannot be done now, the next command finds.
+    let _ = tug_engine::Engine::new(settings).tidy();
     match signal.to_string_lossy().parse().unwrap_or(2) {
         // Nobody was interrupted: a removal left its files to be deleted.
         0 => ExitCode::SUCCESS,

@@ -162,7 +162,9 @@ impl From<Failure> for Quit {
 impl From<tug_engine::Error> for Quit {
     fn from(error: tug_engine::Error) -> Self {
         let missing = match &error {
-            tug_engine::Error::NoImage { .. } => Some(Missing::Image),
+            tug_engine::Error::NoImage { .. } | tug_engine::Error::NoPlatform { .. } => {
+                Some(Missing::Image)
+            }
             tug_engine::Error::NoContainer { name } => Some(Missing::Container(name.clone())),
             _ => None,
         };

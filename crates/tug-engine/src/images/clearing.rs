@@ -1,5 +1,6 @@
-//! Giving space back: what nothing refers to any more leaves the store at once, its files are
-//! deleted right away when they are few, and by a process of their own when they are many.
+//! Giving space back, and making durable: what nothing refers to any more leaves the store at once,
+//! its files are deleted right away when they are few, and by a process of its own when they are
+//! many. The same process syncs what a command has recorded.
 
 use crate::{Engine, Error};
 use std::os::unix::process::CommandExt;
@@ -7,8 +8,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 use tug_store::{Collected, Discarded};
 
-/// argv[0] of a process that deletes what was moved out of its place; followed by the data root and
-/// the number of the signal that interrupted the command before it, 0 for none.
+/// argv[0] of a process that deletes what was moved out of its place and syncs what was recorded;
+/// followed by the data root and the number of the signal that interrupted the command before it, 0
+/// for none.
 pub const SWEEPER: &str = "tug-sweep";
 
 /// What a killed command had finished is kept so long for its repetition.
@@ -27,6 +29,16 @@ impl Engine {
         Ok(self.store.collect(Duration::ZERO)?.delete()?)
     }
 
+    /// What a process with the name [`SWEEPER`] does.
+    ///
+    /// # Errors
+    /// When the disk or the database fails, or something cannot be deleted; the next one tries again.
+    pub fn tidy(&self) -> Result<(), Error> {
+        let swept = self.store.sweep().map_err(tug_store::Error::from);
+        self.store.settle()?;
+        Ok(swept?)
+    }
+
     /// The same for what has been lying about for long, on the occasion of another command. It must
     /// not fail for it: the next one tries again.
     pub(crate) fn collect_leftovers(&self) {
@@ -41,6 +53,14 @@ impl Engine {
             return Ok(());
         }
         gone.delete()?;
+        Ok(())
+    }
+
+    /// Lets a process sync what was recorded; see `tug_store`'s `settle`.
+    pub(super) fn settle_later(&self) -> Result<(), Error> {
+        if self.store.is_unsettled(Duration::ZERO)? && self.start_sweeper().is_err() {
+            self.store.settle()?;
+        }
         Ok(())
     }
 

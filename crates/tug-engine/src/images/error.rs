@@ -48,6 +48,12 @@ pub(crate) enum ImageError {
     NoPlatform { name: String, wanted: String, available: Vec<String> },
     #[error("image {id} does not match the specified platform: wanted {wanted}, actual: {actual}")]
     WrongPlatform { id: Digest, wanted: String, actual: String },
+    #[error(
+        "image {name} was found but does not provide the specified platform ({wanted}): what is here is for {actual}"
+    )]
+    OtherPlatform { name: String, wanted: String, actual: String },
+    #[error("{name} cannot be made from the files of its layer")]
+    Unreadable { name: String, source: std::io::Error },
     #[error("--platform")]
     Platform { source: PlatformError },
     #[error("{instruction} is not a valid change command")]
@@ -65,7 +71,10 @@ impl Explain for ImageError {
             Self::Write { .. } => Kind::Internal,
             Self::Compression { source } => source.kind(),
             Self::Layer { source, .. } => source.kind(),
-            Self::NoPlatform { .. } | Self::WrongPlatform { .. } => Kind::NotFound,
+            Self::NoPlatform { .. } | Self::WrongPlatform { .. } | Self::OtherPlatform { .. } => {
+                Kind::NotFound
+            }
+            Self::Unreadable { .. } => Kind::Internal,
             _ => Kind::Invalid,
         }
     }
@@ -80,6 +89,10 @@ impl Explain for ImageError {
             Self::NoPlatform { available, .. } => {
                 available.first().map(|first| format!("choose one with --platform {first}"))
             }
+            Self::OtherPlatform { name, wanted, .. } => {
+                Some(format!("`tug pull --platform {wanted} {name}` fetches it"))
+            }
+            Self::Unreadable { .. } => Some("`tug system check` looks for damage".to_owned()),
             Self::UnknownChange { .. } => Some(format!("use one of {}", super::changes::KNOWN)),
             _ => None,
         }

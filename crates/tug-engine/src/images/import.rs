@@ -60,7 +60,6 @@ impl Engine {
             digests: &[],
         };
         let id = intake.put_blobs(&whole)?;
-        intake.sync()?;
         intake.record(id, &whole)?;
         intake.finish()?;
         Ok(id)

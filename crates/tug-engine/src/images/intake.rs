@@ -84,12 +84,7 @@ impl<'a> Intake<'a> {
         })
     }
 
-    /// Makes the layers durable; before the first [`Intake::record`].
-    pub(super) fn sync(&self) -> Result<(), Error> {
-        Ok(self.engine.store.layers().sync().map_err(tug_store::Error::from)?)
-    }
-
-    /// Writes config, manifest and index; before [`Intake::sync`]. Returns the image's id.
+    /// Writes config, manifest and index; before [`Intake::record`]. Returns the image's id.
     pub(super) fn put_blobs(&mut self, whole: &Whole<'_>) -> Result<Digest, Error> {
         for bytes in [whole.manifest, whole.index].into_iter().flatten() {
             self.put(bytes)?;
@@ -123,10 +118,17 @@ impl<'a> Intake<'a> {
 
     /// Gives the lease back. What it brought and no image names is collected, and on the occasion
     /// what others left.
-    pub(super) fn finish(mut self) -> Result<(), Error> {
-        self.settle()?;
-        self.engine.collect_leftovers();
+    pub(super) fn finish(self) -> Result<(), Error> {
+        let engine = self.engine;
+        self.end()?;
+        engine.collect_leftovers();
         Ok(())
+    }
+
+    /// The same without looking for what others left.
+    pub(super) fn end(mut self) -> Result<(), Error> {
+        self.settle()?;
+        self.engine.settle_later()
     }
 
     fn settle(&mut self) -> Result<(), Error> {

@@ -90,7 +90,6 @@ impl Engine {
             .collect();
         let ids: Vec<Digest> =
             wholes.iter().map(|whole| intake.put_blobs(whole)).collect::<Result<_, _>>()?;
-        intake.sync()?;
         let mut loaded = Vec::new();
         for (id, whole) in ids.into_iter().zip(&wholes) {
             for tag in whole.tags {

@@ -6,6 +6,9 @@
 //! | `fetch` | a pull's layers, several at once |
 //! | `push` | an image into a registry, several layers at once |
 //! | `account` | logging in and out, searching |
+//! | `save` | images into an archive |
+//! | `export` | a container's files into a tar |
+//! | `commit` | a container's changes into an image |
 //! | `load` | `docker save` archives and OCI layouts into images |
 //! | `docker_archive`, `oci_layout`, `legacy_archive` | the three tables of contents such archives have |
 //! | `archive`, `members` | the members of such an archive, taken as they stream by |
@@ -13,17 +16,21 @@
 //! | `changes` | Dockerfile instructions given on the command line |
 //! | `intake` | what all of them share: the lease, the recording, the undo |
 //! | `clearing` | giving space back |
+//! | `variants` | the image of a name for a platform |
 //! | `error` | what can be wrong with an archive or a change |
 //!
 //! Every way in follows the same order: layers under a lease, then manifest and config, then one
-//! sync, then one transaction per image. Whatever fails before that transaction leaves nothing.
+//! transaction per image; the disk is given its time afterwards. Whatever fails
+//! before that transaction leaves nothing.
 
 mod account;
 mod archive;
 mod changes;
 mod clearing;
+mod commit;
 mod docker_archive;
 mod error;
+mod export;
 mod fetch;
 mod import;
 mod intake;
@@ -33,12 +40,17 @@ mod members;
 mod oci_layout;
 mod pull;
 mod push;
+mod save;
 #[cfg(test)]
 mod tests;
+mod variants;
 
 pub use account::LoggedIn;
 pub use clearing::SWEEPER;
+pub use commit::CommitOptions;
+pub use export::Export;
 pub use import::ImportOptions;
 pub use load::{LoadOptions, Loaded};
 pub use pull::{PullOptions, Pulled};
 pub use push::{PushEvent, PushOptions, PushProgress, PushState, Pushed};
+pub use save::{PendingFile, Save, SaveOptions, Saved};

@@ -1,4 +1,4 @@
-//! `pull`: resolve, lease, layers side by side, then manifest and config, one sync, one
+//! `pull`: resolve, lease, layers side by side, then manifest and config, one
 //! transaction. Killed at any moment, the image is either all there or not there.
 
 use super::error::ImageError;
@@ -234,7 +234,6 @@ impl Engine {
             digests: &[reference.with_digest(resolved.digest)],
         };
         let id = intake.put_blobs(&whole)?;
-        intake.sync()?;
         intake.record(id, &whole)?;
         Ok(id)
     }

@@ -1,10 +1,12 @@
 //! The commands, a file each, and how the overview groups them.
 
 pub(crate) mod attach;
+pub(crate) mod commit;
 pub(crate) mod completion;
 pub(crate) mod create;
 pub(crate) mod df;
 pub(crate) mod exec;
+pub(crate) mod export;
 pub(crate) mod history;
 pub(crate) mod image_inspect;
 pub(crate) mod images;
@@ -26,6 +28,7 @@ pub(crate) mod restart;
 pub(crate) mod rm;
 pub(crate) mod rmi;
 pub(crate) mod run;
+pub(crate) mod save;
 pub(crate) mod search;
 pub(crate) mod start;
 pub(crate) mod stop;
@@ -69,6 +72,9 @@ pub(crate) static COMMANDS: &[&Command] = &[
     &tag::COMMAND,
     &load::COMMAND,
     &import::COMMAND,
+    &save::COMMAND,
+    &export::COMMAND,
+    &commit::COMMAND,
     &volume::CREATE,
     &volume::INSPECT,
     &volume::LS,

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::Path;
-use tug_test::layout::Layout;
+use tug_test::layout::{Compression, Family, Layout};
 use tug_test::{fixture, push as registry};
 
 /// Stores the base image `name`, made from `source`, in the OCI layout `layout`, and as an archive beside
@@ -21,6 +21,27 @@ pub(crate) fn make(layout: &str, name: &str, source: &str) -> io::Result<()> {
     let archive = std::fs::File::create(layout.dir().with_file_name(format!("{name}.tar")))?;
     layout.oci_archive(std::io::BufWriter::new(archive), &[(&image, &tagged)])?;
     println!("{name}:latest {}", image.digest);
+    Ok(())
+}
+
+/// An image of one layer per tree, for measuring.
+pub(crate) fn of_trees(
+    layout: &str,
+    name: &str,
+    compression: &str,
+    trees: &[&str],
+) -> io::Result<()> {
+    let layout = Layout::create(Path::new(layout))?;
+    let compression = match compression {
+        "gzip" => Compression::Gzip,
+        "zstd" => Compression::Zstd,
+        other => return Err(io::Error::other(format!("no compression {other}"))),
+    };
+    let pack = |tree: &&str| layout.layer(compression, |tar| tar.tree(Path::new(tree)));
+    let layers = trees.iter().map(pack).collect::<io::Result<Vec<_>>>()?;
+    let image = layout.image(Family::Oci, &serde_json::json!({"Cmd": ["true"]}), &layers)?;
+    layout.name(&image, name)?;
+    println!("{name} {}", image.digest);
     Ok(())
 }
 

@@ -16,6 +16,8 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: tug-dev image LAYOUT busybox PROGRAM
        tug-dev image LAYOUT debian TREE
        tug-dev image LAYOUT nginx UPPER
+       tug-dev layers LAYOUT NAME:TAG gzip|zstd TREE…
+       tug-dev peak PROGRAM ARGUMENT…
        tug-dev push LAYOUT ADDRESS NAME:TAG…
        tug-dev unpack LAYOUT NAME:TAG DIRECTORY
        tug-dev bench TUG FLOOR DISK IMAGE [PART]…
@@ -36,6 +38,10 @@ fn main() -> ExitCode {
 fn run(arguments: &[&str]) -> io::Result<()> {
     match arguments {
         ["image", layout, name, source] => images::make(layout, name, source),
+        ["layers", layout, name, compression, trees @ ..] => {
+            images::of_trees(layout, name, compression, trees)
+        }
+        ["peak", program, arguments @ ..] => bench::peak(program, arguments),
         ["push", layout, address, names @ ..] => images::push(layout, address, names),
         ["unpack", layout, name, directory] => images::unpack(layout, name, directory),
         ["bench", product, floor, disk, image, parts @ ..] => {

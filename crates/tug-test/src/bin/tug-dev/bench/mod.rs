@@ -65,6 +65,33 @@ pub(crate) fn all(
     Ok(())
 }
 
+/// Prints the most memory a program held, in MB, after running it to a good end.
+pub(crate) fn peak(program: &str, arguments: &[&str]) -> io::Result<()> {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .spawn()?;
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0.0f64;
+    // The kernel keeps the mark itself; only its last reading before the end may be missed.
+    let ended = loop {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let mark = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = mark.and_then(|text| text.trim().trim_end_matches(" kB").parse::<f64>().ok());
+        peak = peak.max(kib.unwrap_or(0.0) / 1024.0);
+        if let Some(ended) = child.try_wait()? {
+            break ended;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    };
+    if !ended.success() {
+        return Err(io::Error::other(format!("{program} {arguments:?}: {ended}")));
+    }
+    println!("{peak:.0}");
+    Ok(())
+}
+
 const BATCHES: usize = 5;
 const BATCH: usize = 10;
 

@@ -1,0 +1,90 @@
+//! `export`: all files of a container as one tar, as it sees them, without what is mounted there.
+
+use crate::{Engine, Error};
+use rustix::fs::CWD;
+use rustix::mount::{OpenTreeFlags, open_tree};
+use std::io::{BufWriter, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use tug_archive::{PackOptions, Recorder};
+use tug_types::Explain;
+
+/// A container's files, about to be written.
+pub struct Export {
+    tree: OwnedFd,
+}
+
+impl Engine {
+    /// Opens the files of a container, running or not.
+    ///
+    /// # Errors
+    /// When there is none, or its files cannot be reached.
+    pub fn export(&self, name: &str) -> Result<Export, Error> {
+        let row = self.container(name)?;
+        let record = crate::record::Record::read(&row)?;
+        refuse_other_ids(&record, "export")?;
+        if let Some(run) = self.run_state(&row)? {
+            return Ok(Export { tree: tree_of_process(run.pid)? });
+        }
+        let layers = self.store.layers();
+        let mut trees: Vec<PathBuf> =
+            record.layers.iter().rev().map(|layer| layers.tree(layer)).collect();
+        trees.insert(0, self.container_dir(&row.id).join("upper"));
+        let failed = |source| Error::System { what: "put the container's layers together", source };
+        let tree = match trees.as_slice() {
+            // An overlay needs two.
+            [only] => crate::images::export::open_directory(only).map_err(failed)?,
+            all => crate::volumes::detached_overlay(all).map_err(failed)?,
+        };
+        Ok(Export { tree })
+    }
+}
+
+impl Export {
+    /// Writes the archive.
+    ///
+    /// # Errors
+    /// The first file that cannot be read, by name, or when the output does not take it.
+    pub fn write(self, out: &mut impl Write) -> Result<(), Error> {
+        let root = PathBuf::from(format!("/proc/self/fd/{}", self.tree.as_raw_fd()));
+        let out = BufWriter::with_capacity(256 << 10, out);
+        let nothing = None::<Recorder<std::io::Sink>>;
+        tug_archive::pack(&root, out, &PackOptions::default(), nothing)
+            .map(drop)
+            .map_err(|error| Error::Failed(error.failure()))
+    }
+}
+
+/// Files of a container with user ids of its own are stored under other ids than it sees.
+pub(super) fn refuse_other_ids(record: &crate::record::Record, what: &str) -> Result<(), Error> {
+    match record.host.userns_mode.as_str() {
+        "" | "host" => Ok(()),
+        mode => Err(Error::Unsupported {
+            flag: format!("{what} of a container with --userns {mode}"),
+            hint: Some("run it without --userns".to_owned()),
+        }),
+    }
+}
+
+pub(super) fn open_directory(path: &Path) -> std::io::Result<OwnedFd> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+/// The root mount of a running container without anything mounted on it: the same live overlay. Only
+/// a thread inside the container's mount namespace may pick it up, so one goes there and ends.
+fn tree_of_process(pid: i32) -> Result<OwnedFd, Error> {
+    let failed = |source| Error::System { what: "reach the container's files", source };
+    let namespace = std::fs::File::open(format!("/proc/{pid}/ns/mnt")).map_err(failed)?;
+    let inside = move || -> std::io::Result<OwnedFd> {
+        tug_sys::process::unshare_directories()?;
+        tug_sys::process::enter_file(namespace.as_fd())?;
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        Ok(open_tree(CWD, "/", flags)?)
+    };
+    std::thread::scope(|scope| match scope.spawn(inside).join() {
+        Ok(tree) => tree.map_err(failed),
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
+}

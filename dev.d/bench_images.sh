@@ -1,0 +1,175 @@
+# ./dev bench images: pulling, saving, loading, importing and exporting one image of five layers and
+# 640 MB, beside what the plain tools of the machine take for the same bytes, in one run, as ratios.
+#
+# The floor of a pull: for each layer `curl | pigz -dc (zstd -dc) | tee >(openssl dgst) | tar -x`, as
+# many layers at once as there are cores.
+
+BENCH_ROUNDS=${BENCH_ROUNDS:-5}
+
+# Made once: one layer of two Debian trees, three of one, one of half a one.
+bench_image() {
+  local made=$CACHE/bench recipe kind number
+  recipe=$(cat "$ROOT/dev.d/bench_images.sh" "$CACHE/images/recipe" | sha256sum)
+  BENCH_LAYOUT=$made/oci
+  [ "$(cat "$made/recipe" 2>/dev/null)" = "$recipe" ] && return
+  say "making the image of the benchmark"
+  rm -rf "$made"
+  mkdir -p "$made/trees"
+  "$DEVTOOL" unpack "$LAYOUT" debian:latest "$made/debian"
+  for number in 1 2 3 4 5; do
+    mkdir -p "$made/trees/$number/opt"
+    if [ "$number" = 5 ]; then
+      cp -a "$made/debian/usr/share" "$made/trees/$number/opt/$number"
+    else
+      cp -a "$made/debian" "$made/trees/$number/opt/$number"
+    fi
+    [ "$number" != 1 ] || cp -a "$made/debian" "$made/trees/$number/opt/more"
+    touch -d @1704067200 "$made/trees/$number/opt"
+  done
+  for kind in gzip zstd; do
+    "$DEVTOOL" layers "$BENCH_LAYOUT" "bench:$kind" "$kind" "$made/trees"/[1-5] || die "no image for the benchmark"
+  done
+  rm -rf "$made/trees" "$made/debian"
+  echo "$recipe" >"$made/recipe"
+}
+
+now_ms() { echo $((${EPOCHREALTIME/./} / 1000)); }
+
+# took COMMAND…: milliseconds into $TOOK.
+took() {
+  local start end
+  bench_quiet
+  sync -f "$bench_dir/fs"
+  start=${EPOCHREALTIME/./}
+  "$@" || die "failed: $*"
+  end=${EPOCHREALTIME/./}
+  TOOK=$(((end - start) / 1000))
+}
+
+median() { printf '%s\n' "$@" | sort -n | sed -n "$((($# + 1) / 2))p"; }
+
+# bench_row NAME LIMIT TUG-TIMES FLOOR-TIMES
+bench_row() {
+  local tug floor ratio
+  # shellcheck disable=SC2086
+  tug=$(median $3) floor=$(median $4)
+  ratio=$(awk "BEGIN { printf \"%.2f\", $tug / ($floor > 0 ? $floor : 1) }")
+  printf '%-28s tug %6d ms   floor %6d ms   ratio %5s   promised <= %s x   %s\n' "$1" "$tug" "$floor" "$ratio" "$2" \
+    "$(awk "BEGIN { print ($ratio <= $2) ? \"kept\" : \"NOT KEPT\" }")"
+}
+
+bench_most() { # NAME UNIT LIMIT VALUE
+  printf '%-28s tug %6s %s   promised <= %s %s   %s\n' "$1" "$4" "$2" "$3" "$2" "$(awk "BEGIN { print ($4 <= $3) ? \"kept\" : \"NOT KEPT\" }")"
+}
+
+bench_floor_layer() { # URL DECOMPRESSOR DIRECTORY
+  mkdir -p "$3"
+  curl -sS "$1" | $2 -dc | tee >(openssl dgst -sha256 >"$3.digest") | tar -x --numeric-owner -C "$3"
+}
+
+bench_floor_pull() { # ADDRESS KIND DIRECTORY
+  local tool=pigz
+  [ "$2" = zstd ] && tool=zstd
+  export -f bench_floor_layer
+  local number=0 digest
+  for digest in $(bench_blobs "$2"); do
+    number=$((number + 1))
+    printf '%s\n' "bench_floor_layer http://$1/v2/library/bench/blobs/$digest $tool $3/$number"
+  done | xargs -d '\n' -P "$(nproc)" -n 1 bash -euo pipefail -c 'eval "$0"'
+}
+
+bench_blobs() { # KIND: digests of the layers
+  local manifest
+  manifest=$(tr '{' '\n' <"$BENCH_LAYOUT/index.json" | grep -F "\"bench:$1\"" -B 1 -A 1 | grep -o 'sha256:[0-9a-f]*' | head -n 1)
+  # The configuration comes first in the file's order of keys; layers are what follows "layers".
+  sed 's/.*"layers":\[//' "$BENCH_LAYOUT/blobs/sha256/${manifest#sha256:}" | grep -o 'sha256:[0-9a-f]*'
+}
+
+bench_tug() { "$PRODUCT" --data-root "$bench_dir/fs/store" --exec-root "$bench_dir/exec" "$@" >/dev/null; }
+# What a command left to be done after it must not disturb, or be disturbed.
+bench_quiet() { while pgrep -f "^tug-sweep $bench_dir/fs/" >/dev/null; do sleep 0.02; done; }
+bench_wipe() { bench_quiet; rm -rf "$bench_dir/fs/store" "$bench_dir/fs/floor"; mkdir -p "$bench_dir/fs/floor"; }
+
+bench_images() {
+  bench_image
+  "$DEVTOOL" push "$BENCH_LAYOUT" "$1" bench:gzip bench:zstd >&2
+  bench_pulls "$1"
+  bench_archives "$1"
+  bench_small "$1"
+}
+
+bench_pulls() {
+  local kind tug floor round
+  for kind in gzip zstd; do
+    tug="" floor=""
+    for ((round = 0; round < BENCH_ROUNDS; round++)); do
+      bench_wipe
+      took bench_floor_pull "$1" "$kind" "$bench_dir/fs/floor"; floor="$floor $TOOK"
+      bench_wipe
+      took bench_tug pull -q "$1/library/bench:$kind"; tug="$tug $TOOK"
+    done
+    bench_row "pull, $kind" 0.9 "$tug" "$floor"
+    bench_wipe
+    bench_most "memory of a pull, $kind" MB 150 "$("$DEVTOOL" peak "$PRODUCT" --data-root "$bench_dir/fs/store" --exec-root "$bench_dir/exec" pull -q "$1/library/bench:$kind")"
+  done
+  if docker info >/dev/null 2>&1; then
+    docker image rm -f "$1/library/bench:gzip" >/dev/null 2>&1 || true
+    took docker pull -q "$1/library/bench:gzip"; say "docker pull, gzip: $TOOK ms"
+    docker image rm -f "$1/library/bench:gzip" >/dev/null
+  else
+    loud "skipped: docker pull (no Docker answers here)"
+  fi
+}
+
+bench_archives() {
+  local fs=$bench_dir/fs name tug floor_create="" floor_extract="" save="" load="" import="" export="" round
+  bench_wipe
+  bench_tug pull -q "$1/library/bench:gzip"
+  bench_tug tag "$1/library/bench:gzip" bench
+  bench_tug create --name bench bench true
+  bench_tug export -o "$fs/flat.tar" bench
+  mkdir "$fs/flat" && tar -x --numeric-owner -C "$fs/flat" -f "$fs/flat.tar"
+  bench_tug save -o "$fs/saved.tar" bench
+  for ((round = 0; round < BENCH_ROUNDS; round++)); do
+    rm -rf "$fs/out.tar"; took tar -c --numeric-owner -C "$fs/flat" -f "$fs/out.tar" .; floor_create="$floor_create $TOOK"
+    rm -rf "$fs/out.tar"; took bench_tug save -o "$fs/out.tar" bench; save="$save $TOOK"
+    rm -rf "$fs/out.tar"; took bench_tug export -o "$fs/out.tar" bench; export="$export $TOOK"
+    rm -rf "$fs/out.tar" "$fs/floor"; mkdir "$fs/floor"
+    took tar -x --numeric-owner -C "$fs/floor" -f "$fs/flat.tar"; floor_extract="$floor_extract $TOOK"
+    rm -rf "$fs/floor" "$fs/other"
+    took "$PRODUCT" --data-root "$fs/other" --exec-root "$bench_dir/exec2" load -q -i "$fs/saved.tar" >/dev/null; load="$load $TOOK"
+    bench_quiet; rm -rf "$fs/other"
+    took "$PRODUCT" --data-root "$fs/other" --exec-root "$bench_dir/exec2" import "$fs/flat.tar" flat >/dev/null; import="$import $TOOK"
+    bench_quiet; rm -rf "$fs/other"
+  done
+  bench_row "save" 1.5 "$save" "$floor_create"
+  bench_row "export" 1.5 "$export" "$floor_create"
+  bench_row "load" 1.5 "$load" "$floor_extract"
+  bench_row "import" 1.5 "$import" "$floor_extract"
+  rm -rf "$fs"/{flat,flat.tar,saved.tar,out.tar}
+}
+
+bench_small() {
+  local tag="" commit="" round before free start
+  "$DEVTOOL" push "$LAYOUT" "$1" busybox:latest >/dev/null
+  bench_tug pull -q "$1/library/busybox:latest"
+  bench_tug run --name small "$1/library/busybox:latest" sh -c 'echo hello >/etc/hello; mkdir /srv; echo x >/srv/x'
+  for ((round = 0; round < 20; round++)); do
+    took bench_tug tag bench "bench:$round"; tag="$tag $TOOK"
+    took bench_tug commit small "small:$round"; commit="$commit $TOOK"
+  done
+  # shellcheck disable=SC2086
+  bench_most tag ms 6 "$(median $tag)"
+  # shellcheck disable=SC2086
+  bench_most "commit of a small change" ms 15 "$(median $commit)"
+  bench_tug rm -f small bench
+  sync -f "$bench_dir/fs"
+  before=$(stat -f -c %f "$bench_dir/fs")
+  took bench_tug rmi -f "$(bench_id "$1/library/bench:gzip")"
+  start=$(now_ms)
+  bench_most "rmi of 640 MB" ms 200 "$TOOK"
+  while free=$(stat -f -c %f "$bench_dir/fs"); [ $(((free - before) * 4096 / 1000000)) -lt 550 ] && [ $(($(now_ms) - start)) -lt 20000 ]; do sleep 0.02; done
+  bench_most "space back after it" ms 1000 "$(($(now_ms) - start))"
+}
+
+bench_id() { "$PRODUCT" --data-root "$bench_dir/fs/store" --exec-root "$bench_dir/exec" image inspect -f '{{.Id}}' "$1"; }
