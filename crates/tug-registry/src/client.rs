@@ -47,7 +47,7 @@ impl Client {
         &self.transport.settings
     }
 
-    pub(crate) fn transport(&self) -> &Transport {
+    pub(crate) fn transport(&self) -> &Arc<Transport> {
         &self.transport
     }
 

@@ -229,6 +229,38 @@ pub enum Error {
     /// What is kept about a log-in cannot be read or written.
     #[error(transparent)]
     Credentials(CredentialsError),
+    /// A policy does not want the image.
+    #[error("{reference} is not wanted here: {policy} rejects it")]
+    PolicyRejects {
+        /// The image.
+        reference: String,
+        /// The file.
+        policy: PathBuf,
+    },
+    /// A policy demands a signature, and there is none.
+    #[error("{reference} is not signed: {policy} demands a signature of {digest}")]
+    Unsigned {
+        /// The image.
+        reference: String,
+        /// What was to be signed.
+        digest: Digest,
+        /// The file.
+        policy: PathBuf,
+    },
+    /// A policy demands a signature, and those there are do not fit.
+    #[error(
+        "{reference} is not signed as {policy} demands: the signatures of {digest} are {reason}"
+    )]
+    WrongSignature {
+        /// The image.
+        reference: String,
+        /// What was to be signed.
+        digest: Digest,
+        /// The file.
+        policy: PathBuf,
+        /// What is wrong with each.
+        reason: String,
+    },
     /// User name or password are wrong.
     #[error("{ask}: the registry refuses this user name and password{}", tail(text))]
     LoginRefused {
@@ -571,7 +603,10 @@ impl Explain for Error {
             Self::Source { .. } => Kind::Internal,
             Self::Credentials(_) => Kind::Invalid,
             Self::NoSearch { .. } => Kind::NotFound,
-            Self::LoginRefused { .. } => Kind::Denied,
+            Self::LoginRefused { .. }
+            | Self::PolicyRejects { .. }
+            | Self::Unsigned { .. }
+            | Self::WrongSignature { .. } => Kind::Denied,
             Self::ManifestUnknown { .. }
             | Self::BlobUnknown { .. }
             | Self::NoPlatform { .. }
@@ -629,6 +664,15 @@ impl Explain for Error {
                 .to_owned(),
             Self::Credentials(CredentialsError::NoPlace) => {
                 "set HOME, or name a credential helper in Docker's config.json".to_owned()
+            }
+            Self::PolicyRejects { policy, .. } => {
+                format!("change {} if it is to be accepted", policy.display())
+            }
+            Self::Unsigned { reference, .. } => {
+                format!("sign it with `cosign sign --key KEY {reference}`, or pull another")
+            }
+            Self::WrongSignature { policy, .. } => {
+                format!("do not run it unless you know why; the keys are named in {}", policy.display())
             }
             Self::NoSearch { .. } => "look at the registry's own pages".to_owned(),
             Self::NoPlatform { available, .. } => {

@@ -105,6 +105,25 @@ impl<'a> Resolver<'a> {
         Err(exhausted(self.reference, earlier))
     }
 
+    /// A manifest that is taken as it is, whatever it describes, from the first endpoint that has
+    /// it. `None` when none has.
+    pub(crate) async fn bare_manifest(self) -> Result<Option<(Manifest, Source)>, Error> {
+        let mut earlier = Vec::new();
+        for (number, endpoint) in self.endpoints.iter().enumerate() {
+            match self.fetch(endpoint, self.wanted(), self.reference.digest().copied()).await {
+                Ok(Fetched { parsed: Parsed::Manifest(manifest), .. }) => {
+                    let mut endpoints = self.endpoints.clone();
+                    endpoints.rotate_left(number);
+                    let repository = self.reference.repository().to_owned();
+                    return Ok(Some((*manifest, Source { repository, endpoints })));
+                }
+                Ok(_) | Err(Error::ManifestUnknown { .. }) => {}
+                Err(error) => earlier.push(Tried { endpoint: endpoint.shown(), error }),
+            }
+        }
+        if earlier.is_empty() { Ok(None) } else { Err(exhausted(self.reference, earlier)) }
+    }
+
     async fn resolve_at(
         &self,
         endpoint: &Arc<Endpoint>,

@@ -1,6 +1,7 @@
 //! What a front end decides about talking to registries. Nothing here is read from the
 //! environment: values come in.
 
+use crate::policy::Policies;
 use crate::registries::Registries;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +13,8 @@ pub struct Settings {
     pub mirrors: Vec<String>,
     /// Mirrors, fallbacks, certificates and exceptions by registry.
     pub registries: Registries,
+    /// Which images must bear whose signature.
+    pub policies: Policies,
     /// Directories laid out as Docker's `/etc/docker/certs.d`, in the order they are looked into.
     pub certs_dirs: Vec<PathBuf>,
     /// The directory that holds Docker's `config.json`; `None`: no credentials from there.
@@ -55,6 +58,7 @@ impl Default for Settings {
         Self {
             mirrors: Vec::new(),
             registries: Registries::default(),
+            policies: Policies::default(),
             certs_dirs: Vec::new(),
             docker_config_dir: None,
             vault: None,

@@ -338,6 +338,8 @@ fn not_found(endpoint: &Endpoint, ask: Arc<Ask>, refusal: Refusal) -> Error {
             Error::ManifestUnknown { reference: format!("{name}{separator}{reference}"), text }
         }
         What::Blob(_) => Error::BlobUnknown { ask, text: refusal.text },
+        // Without the repository there is no list of its tags.
+        What::Tags => denied(endpoint, &ask, refusal.text),
         _ if refusal.code == "NAME_UNKNOWN" => denied(endpoint, &ask, refusal.text),
         _ => {
             let (code, status) = (404, StatusCode::NOT_FOUND.to_string());

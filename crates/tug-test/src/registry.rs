@@ -91,6 +91,20 @@ impl Registry {
         Ok((certificate, format!("{host}:{port}")))
     }
 
+    /// From now on it speaks only to those who show this certificate, or one signed by it. After
+    /// [`require_tls`](Self::require_tls).
+    ///
+    /// # Errors
+    /// It does not come up again within ten seconds.
+    pub fn require_client(&mut self, certificate: &Path) -> io::Result<()> {
+        self.process.kill()?;
+        self.process.wait()?;
+        let text = std::fs::read_to_string(self.dir.path().join("config.yml"))?;
+        let text = format!("{text}    clientcas:\n      - {}\n", certificate.display());
+        self.process = spawn(self.dir.path(), &text)?;
+        self.wait(400)
+    }
+
     fn wait(&self, wanted: u16) -> io::Result<()> {
         let until = Instant::now() + Duration::from_secs(10);
         loop {

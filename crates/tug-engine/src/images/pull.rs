@@ -104,10 +104,12 @@ impl Engine {
         progress: &Arc<dyn Progress>,
     ) -> Result<Pulled, Error> {
         progress.event(PullEvent::Resolving { reference: reference.clone() });
+        let demanded = client.demands_signatures(reference).map_err(failed)?;
         let local = self.local_copy(reference, platform)?;
         match self.unchanged(client, reference, local.as_ref())? {
-            Some(pulled) => Ok(pulled),
-            None => self.bring(client, reference, platform, local.as_ref(), progress),
+            // What is here came before the policy, perhaps.
+            Some(pulled) if !demanded => Ok(pulled),
+            _ => self.bring(client, reference, platform, local.as_ref(), progress),
         }
     }
 
@@ -123,6 +125,7 @@ impl Engine {
         Ok(tug_registry::Settings {
             mirrors: self.settings.mirrors.clone(),
             registries: tug_registry::Registries::read(&files.settings).map_err(failed)?,
+            policies: tug_registry::Policies::read(&files.policies).map_err(failed)?,
             certs_dirs: files.certs_dirs.clone(),
             docker_config_dir: self.settings.docker_config_dir.clone(),
             vault: files.vault.clone(),
@@ -184,6 +187,7 @@ impl Engine {
             progress.event(PullEvent::Layer { layer: tag.clone(), state });
         };
         let resolved = client.resolve(reference, platform, &retrying).map_err(failed)?;
+        client.verify(reference, &resolved).map_err(failed)?;
         let mut intake = Intake::begin(self)?;
         let partials = self.store.partials();
         // What nobody came back for must not keep this image out.

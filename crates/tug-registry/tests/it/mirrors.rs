@@ -99,3 +99,33 @@ fn docker_hub_out_of_reach_is_said_soon_and_in_words() {
     assert!(failure.message.starts_with(head), "{}", failure.message);
     assert!(failure.hint.is_some());
 }
+
+#[test]
+fn any_registry_has_mirrors_before_and_fallbacks_after_it() {
+    let fixture = Fixture::new();
+    let (mirror, own) = (
+        Server::start(|_| Reply::new(503, "")).unwrap(),
+        Server::start(|_| Reply::new(404, "")).unwrap(),
+    );
+    let fallback = serve(fixture.shelf(), |_| None);
+    let file = format!(
+        r#"{{"registries":{{"{}":{{"mirrors":["http://{}/cache"],"fallbacks":["{}"]}}}}}}"#,
+        own.address(),
+        mirror.address(),
+        fallback.address()
+    );
+    let registries = tug_registry::Registries::parse(file.as_bytes()).unwrap();
+    let app = ImageReference::parse(&format!("{}/team/app", own.address())).unwrap();
+    let settings = Settings { registries, ..settings() };
+    let (client, resolved) = resolve(settings, &app).unwrap();
+    read_layer(&client, &resolved).unwrap();
+    assert_eq!(mirror.count("/cache/v2/team/app/manifests/latest"), 3, "as often as it is patient");
+    assert_eq!(own.asked().len(), 1);
+    assert_eq!(client.tags(&app).map_err(|error| error.kind()), Err(tug_types::Kind::Denied));
+    // A push goes to the registry itself, never to a mirror of it.
+    let before = (mirror.asked().len(), fallback.asked().len());
+    let to = client.destination(&app).unwrap();
+    let digest = tug_types::Digest::from_sha256([1; 32]);
+    assert_eq!(client.probe(&to, digest).unwrap(), None);
+    assert_eq!((mirror.asked().len(), fallback.asked().len()), before);
+}

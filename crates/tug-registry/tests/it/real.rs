@@ -142,3 +142,62 @@ fn https_is_verified_except_on_this_very_machine() {
         "read CA certificates from /nonexistent: No such file or directory (os error 2)"
     );
 }
+
+/// A directory of `certs.d` for an address.
+fn certs_d(dir: &std::path::Path, address: &str) -> std::path::PathBuf {
+    let host = dir.join(address);
+    std::fs::create_dir_all(&host).unwrap();
+    host
+}
+
+#[test]
+fn a_private_ca_and_a_client_certificate_come_from_certs_d_or_the_settings() {
+    let Some(mut registry) = Registry::start().unwrap() else { return };
+    let Some(host) = own_address() else {
+        eprintln!("SKIPPED: this machine has no address but loopback");
+        return;
+    };
+    let fixture = Fixture::new();
+    push(registry.address(), &fixture.layout, &fixture.image, "app", "latest").unwrap();
+    let (ca, address) = registry.require_tls(&host).unwrap();
+    let app = reference(&address, "app");
+    let dir = tempfile::tempdir().unwrap();
+    let place = certs_d(dir.path(), &address);
+    std::fs::copy(&ca, place.join("ca.crt")).unwrap();
+    let trusting = tug_registry::Settings { certs_dirs: vec![dir.path().to_owned()], ..settings() };
+    let (client, resolved) = resolve(trusting.clone(), &app).unwrap();
+    assert!(read_layer(&client, &resolved).unwrap().0 == fixture.layer_bytes());
+
+    let with = |file: String| tug_registry::Settings {
+        registries: tug_registry::Registries::parse(file.as_bytes()).unwrap(),
+        ..settings()
+    };
+    let named = format!(r#"{{"registries":{{"{address}":{{"ca":"{}"}}}}}}"#, ca.display());
+    resolve(with(named), &app).map(|_| ()).unwrap();
+    let insecure = format!(r#"{{"registries":{{"{address}":{{"insecure":true}}}}}}"#);
+    resolve(with(insecure), &app).map(|_| ()).unwrap();
+
+    #[expect(clippy::disallowed_methods, reason = "another program makes the certificate")]
+    let made = std::process::Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=me"])
+        .args(["-addext", "extendedKeyUsage=clientAuth", "-keyout", "me.key", "-out", "me.cert"])
+        .current_dir(&place)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let shown = place.join("me.cert");
+    registry.require_client(&shown).unwrap();
+    let (client, resolved) = resolve(trusting, &app).unwrap();
+    read_layer(&client, &resolved).unwrap();
+    let named = format!(
+        r#"{{"registries":{{"{address}":{{"ca":"{}","client-certificate":"{}","client-key":"{}"}}}}}}"#,
+        ca.display(),
+        shown.display(),
+        place.join("me.key").display()
+    );
+    resolve(with(named), &app).map(|_| ()).unwrap();
+    std::fs::remove_file(&shown).unwrap();
+    let without = tug_registry::Settings { certs_dirs: vec![dir.path().to_owned()], ..settings() };
+    let error = resolve(without, &app).map(|_| ()).unwrap_err();
+    assert_eq!(error.kind(), Kind::Unavailable, "{error}");
+}

@@ -4,6 +4,7 @@ mod faults;
 mod import;
 mod killed;
 mod load;
+mod policy;
 mod pull;
 mod push;
 mod resume;
