@@ -76,3 +76,35 @@ fn what_skopeo_pushes_is_pulled() {
         assert_files(&sandbox, &fixture);
     }
 }
+
+#[test]
+fn what_is_pushed_skopeo_reads() {
+    let Some(registry) = tug_test::registry::Registry::start().unwrap() else { return };
+    let fixture = plain_fixture();
+    let archive = tempfile::tempdir().unwrap();
+    let path = archive.path().join("archive");
+    let from = format!("oci:{}:1", fixture.dir.path().display());
+    let to = format!("docker-archive:{}:app:1", path.display());
+    if skopeo(&["copy", "--insecure-policy", &from, &to]).is_none() {
+        return;
+    }
+    // Loaded without any compressed blob, so that all of it is made here.
+    let sandbox = Sandbox::new();
+    let name = reference(&format!("{}/app:1", registry.address()));
+    let progress = Arc::new(Lines::default());
+    let file = std::fs::File::open(&path).unwrap();
+    let loaded = sandbox.engine.load(file, LoadOptions::default(), progress).unwrap();
+    sandbox.engine.store().tag_image(&loaded[0].id, &name).unwrap();
+    sandbox.push(&name).unwrap();
+    let out = archive.path().join("copy");
+    let source = format!("docker://{name}");
+    let target = format!("oci:{}:1", out.display());
+    skopeo(&["copy", "--insecure-policy", "--src-tls-verify=false", &source, &target]);
+    let again = format!("oci-archive:{}:app:1", archive.path().join("again").display());
+    skopeo(&["copy", "--insecure-policy", &target, &again]);
+    let other = Sandbox::new();
+    let file = std::fs::File::open(archive.path().join("again")).unwrap();
+    let progress = Arc::new(Lines::default());
+    other.engine.load(file, LoadOptions::default(), progress).unwrap();
+    assert_files(&other, &fixture);
+}
