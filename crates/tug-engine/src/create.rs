@@ -200,7 +200,7 @@ impl Engine {
     }
 
     /// The directories of the container; those that change from start to start are written then.
-    fn make_files(&self, id: &ContainerId, record: &Record) -> Result<(), Error> {
+    pub(crate) fn make_files(&self, id: &ContainerId, record: &Record) -> Result<(), Error> {
         let dir = self.container_dir(id);
         if let Err(error) = std::fs::create_dir(&dir) {
             match error.kind() {
@@ -346,6 +346,7 @@ fn merge(request: &CreateRequest, image: &ImageConfig, id: &ContainerId) -> Resu
         host,
         mounts: Vec::new(),
         anonymous_volumes: Vec::new(),
+        step: false,
     };
     if record.command().is_empty() {
         return Err(Error::NoCommand { image: request.config.image.clone() });

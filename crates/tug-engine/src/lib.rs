@@ -34,7 +34,9 @@ mod reset;
 mod resolve;
 mod spec;
 mod start;
+mod step;
 mod stop;
+mod stubs;
 mod time;
 mod top;
 mod usage;
@@ -54,6 +56,7 @@ pub use remove::RemoveOptions;
 pub use start::Started;
 pub use tug_registry::{Found, Keeper, Vault};
 pub use usage::{BuildCacheUsage, ContainerUsage, DiskUsage, VolumeUsage};
+pub use step::{Step, StepKiller, StepMount, StepRequest, StepSource};
 pub use view::*;
 
 /// argv[0] of the process a monitor turns into to tidy up: followed by data root, exec root and the

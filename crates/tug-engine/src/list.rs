@@ -31,11 +31,20 @@ impl Engine {
     /// When the store fails.
     pub fn containers(&self, with_size: bool) -> Result<Vec<ContainerSummary>, Error> {
         let rows = self.reconciled()?;
-        rows.into_iter().map(|row| self.summary(row, with_size)).collect()
+        let summaries = rows.into_iter().map(|row| self.summary(row, with_size));
+        summaries.filter_map(Result::transpose).collect()
     }
 
-    fn summary(&self, row: ContainerRow, with_size: bool) -> Result<ContainerSummary, Error> {
+    /// None for steps of builds.
+    fn summary(
+        &self,
+        row: ContainerRow,
+        with_size: bool,
+    ) -> Result<Option<ContainerSummary>, Error> {
         let record = Record::read(&row)?;
+        if record.step {
+            return Ok(None);
+        }
         let state = self.run_state(&row)?;
         let size = with_size.then(|| self.sizes(&row)).transpose()?;
         let ports = state.as_ref().map(|state| state.ports.clone()).unwrap_or_default();
@@ -50,7 +59,7 @@ impl Engine {
                 .collect(),
             _ => Vec::new(),
         };
-        Ok(ContainerSummary {
+        Ok(Some(ContainerSummary {
             name: row.name,
             image: record.config.image.clone(),
             image_id: row.image,
@@ -72,7 +81,7 @@ impl Engine {
             networks: vec![network_name(&record)],
             size,
             id: row.id,
-        })
+        }))
     }
 
     /// Bytes of the writable layer, and of the whole root.

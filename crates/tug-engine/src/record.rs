@@ -21,6 +21,9 @@ pub(crate) struct Record {
     pub mounts: Vec<MountPoint>,
     /// Volumes made for this container alone: removed with it when asked.
     pub anonymous_volumes: Vec<String>,
+    /// A step of a build: no container of the user's, shown in no list.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub step: bool,
 }
 
 impl Record {

@@ -141,7 +141,7 @@ impl Engine {
     }
 
     /// Everything the monitor is told; the row is `running` from here on.
-    fn prepare(
+    pub(crate) fn prepare(
         &self,
         id: &ContainerId,
         record: &Record,
@@ -179,6 +179,7 @@ impl Engine {
             reaper: self.reaper(id),
             stop_signal: spec::signal_number(stop_signal)?,
             stop_timeout_ms: record.config.stop_timeout.unwrap_or(10).saturating_mul(1000),
+            ends_with_owner: record.step,
             container_dir,
             run_dir,
         };
@@ -222,7 +223,7 @@ impl Engine {
     }
 
     /// A start that failed leaves the container as it was, with code and reason in its row.
-    fn record_failed_start(&self, id: &ContainerId, error: &Error) -> Result<(), Error> {
+    pub(crate) fn record_failed_start(&self, id: &ContainerId, error: &Error) -> Result<(), Error> {
         // A monitor that failed has undone what it did; one that was killed has not.
         if let Ok(Some(_lock)) = self.lock_unless_running(id)
             && let Some(row) = self.store.find_containers(id.as_str())?.pop()

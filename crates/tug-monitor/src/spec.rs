@@ -42,6 +42,10 @@ pub struct MonitorSpec {
     pub stop_signal: i32,
     /// Milliseconds from the stop signal to SIGKILL; negative waits forever.
     pub stop_timeout_ms: i64,
+    /// The container is of no use without who started it (a build's step): it is killed when the starter's
+    /// connection closes.
+    #[serde(default)]
+    pub ends_with_owner: bool,
 }
 
 /// The container's place on the default bridge.

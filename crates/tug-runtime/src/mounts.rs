@@ -356,7 +356,7 @@ fn below(top: &OwnedFd, name: &str, tree: &OwnedFd) -> Result<(), Errno> {
 pub(crate) fn sources(spec: &ContainerSpec) -> Result<Vec<Option<OwnedFd>>, Error> {
     let source = |mount: &Mount| match &mount.source {
         MountSource::Bind { path } => clone_tree(path, true).map(Some),
-        MountSource::Tmpfs { .. } => Ok(None),
+        MountSource::Tmpfs { .. } | MountSource::Layers { .. } => Ok(None),
     };
     spec.mounts.iter().map(source).collect()
 }
@@ -367,6 +367,7 @@ pub(crate) fn user(root: &Root, mount: &Mount, source: Option<OwnedFd>) -> Resul
         what: match &mount.source {
             MountSource::Bind { path } => path.display().to_string(),
             MountSource::Tmpfs { .. } => "tmpfs".to_owned(),
+            MountSource::Layers { path, .. } => format!("{path} of an image's layers"),
         },
         destination: mount.destination.to_string(),
         source: errno.into(),
@@ -387,6 +388,14 @@ pub(crate) fn user(root: &Root, mount: &Mount, source: Option<OwnedFd>) -> Resul
             let tree = tmpfs::make(options, mode, &mount.destination)?;
             (tree, root.directory(&mount.destination)?)
         }
+        (MountSource::Layers { lowers, upper, at, path }, _) => {
+            let tree = layers(lowers, upper.as_ref(), at, path).map_err(failed)?;
+            let target = match is_directory(&tree).map_err(failed)? {
+                true => root.directory(&mount.destination)?,
+                false => root.file(&mount.destination)?,
+            };
+            (tree, target)
+        }
     };
     if !may_cover(&mount.destination, &target).map_err(failed)? {
         return Err(Error::InsideProc { path: mount.destination.to_string() });
@@ -398,6 +407,48 @@ pub(crate) fn user(root: &Root, mount: &Mount, source: Option<OwnedFd>) -> Resul
         destination: mount.destination.to_string(),
         source,
     })
+}
+
+/// Composes layers, puts them where only this mount namespace sees them, and takes a copy of what is at the
+/// path: a detached mount cannot be copied from before Linux 6.15.
+fn layers(
+    lowers: &[PathBuf],
+    upper: Option<&(PathBuf, PathBuf)>,
+    at: &Path,
+    path: &ContainerPath,
+) -> Result<OwnedFd, Errno> {
+    let tree = match (lowers, upper) {
+        // An overlay needs two layers.
+        ([only], None) => open_tree(
+            CWD,
+            only,
+            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
+        )?,
+        _ => {
+            let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+            let context = context.as_fd();
+            fsconfig_set_string(context, "source", "overlay")?;
+            match fsconfig_set_string(context, "lowerdir+", lowers[0].as_path()) {
+                Ok(()) => lowers[1..].iter().try_for_each(|lower| {
+                    fsconfig_set_string(context, "lowerdir+", lower.as_path())
+                })?,
+                Err(_) => {
+                    let all: Vec<_> = lowers.iter().map(|l| l.display().to_string()).collect();
+                    fsconfig_set_string(context, "lowerdir", all.join(":").as_str())?;
+                }
+            }
+            if let Some((upper, work)) = upper {
+                fsconfig_set_string(context, "upperdir", upper.as_path())?;
+                fsconfig_set_string(context, "workdir", work.as_path())?;
+            }
+            fsconfig_create(context)?;
+            fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?
+        }
+    };
+    make_mount_point(at)?;
+    place(tree.as_fd(), open_directory(at)?.as_fd())?;
+    let inside = Root::new(open_directory(at)?);
+    clone_fd(&inside.open(path.as_str(), OFlags::PATH)?)
 }
 
 fn is_directory(fd: &OwnedFd) -> Result<bool, Errno> {

@@ -202,6 +202,17 @@ pub enum MountSource {
         /// `noexec,nosuid,nodev` apply to those not written.
         options: String,
     },
+    /// Layers put over each other in the container's own mount namespace, or what is at a path in them.
+    Layers {
+        /// Trees, uppermost first, at least one.
+        lowers: Vec<PathBuf>,
+        /// Where what is written goes, and overlayfs' work directory beside it. Read-only without.
+        upper: Option<(PathBuf, PathBuf)>,
+        /// An empty directory of the host to compose them at. Made when missing.
+        at: PathBuf,
+        /// What of them is shown.
+        path: ContainerPath,
+    },
 }
 
 /// Mount propagation (mount_namespaces(7)).

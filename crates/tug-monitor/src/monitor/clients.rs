@@ -130,6 +130,11 @@ impl Peer {
         self.has_stdin = has;
     }
 
+    /// It started the container.
+    pub(super) fn is_owner(&self) -> bool {
+        self.owner
+    }
+
     pub(super) fn has_stdin(&self) -> bool {
         self.has_stdin
     }

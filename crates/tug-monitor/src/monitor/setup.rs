@@ -181,6 +181,7 @@ impl<'a> Setup<'a> {
                 output,
                 stdin: streams.stdin,
                 stdin_once: spec.stdin_once && !spec.container.process.terminal,
+                ends_with_owner: spec.ends_with_owner,
                 target,
                 clients: Clients::default(),
                 deadline: None,

@@ -32,6 +32,8 @@ pub(super) struct Watch {
     pub(super) stdin: Option<OwnedFd>,
     /// stdin ends when the first client that had it leaves.
     pub(super) stdin_once: bool,
+    /// It is killed when its owner leaves.
+    pub(super) ends_with_owner: bool,
     pub(super) target: Target,
     pub(super) clients: Clients,
     /// When to kill.
@@ -181,6 +183,10 @@ impl Watch {
         self.log.hold_from(self.clients.hold());
         if peer.has_stdin() && self.stdin_once {
             self.stdin = None;
+        }
+        if peer.is_owner() && self.ends_with_owner {
+            // It may have ended by itself just now.
+            let _ = self.target.signal(KILL);
         }
         drop(peer);
         self.set_listening(true);

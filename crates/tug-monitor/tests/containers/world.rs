@@ -85,6 +85,7 @@ impl World {
             reaper: vec![cast::REAPER.to_owned(), reaped],
             stop_signal: 15,
             stop_timeout_ms: 10_000,
+            ends_with_owner: false,
         };
         Self { dir, spec }
     }
