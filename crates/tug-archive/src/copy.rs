@@ -237,8 +237,12 @@ fn set_xattrs(
     Ok(())
 }
 
-/// Copies stretch by stretch, leaving holes as they are.
-fn copy_content(from: &OwnedFd, to: &OwnedFd, size: u64) -> rustix::io::Result<()> {
+/// Copies `size` bytes of an open file into an empty one: blocks are shared where the file system can,
+/// else copied stretch by stretch, leaving holes as they are.
+///
+/// # Errors
+/// The kernel's.
+pub fn copy_content(from: &OwnedFd, to: &OwnedFd, size: u64) -> rustix::io::Result<()> {
     if size == 0 {
         return Ok(());
     }

@@ -35,12 +35,13 @@ mod walk;
 mod xattrs;
 
 pub use compression::{Compression, Decoder, decoder};
-pub use copy::{copy_tree, copy_upper};
+pub use copy::{copy_content, copy_tree, copy_upper};
 pub use error::{EntryName, Error};
 pub use pack::{PackOptions, Packed, pack};
 pub use skeleton::{Assembler, Recorder, assemble};
 pub use tree::remove_tree;
 pub use unpack::{Limits, UnpackOptions, Unpacked, Whiteouts, unpack, unpack_recorded};
+pub use xattrs::{Xattr, is_left_out, of_file as xattrs_of_file, of_name as xattrs_of_name};
 
 /// Result of every operation of this crate.
 pub type Result<T> = std::result::Result<T, Error>;

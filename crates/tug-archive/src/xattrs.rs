@@ -5,25 +5,31 @@ use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Name and value.
-pub(crate) type Xattr = (CString, Vec<u8>);
+pub type Xattr = (CString, Vec<u8>);
 
 /// Belongs to the overlay or to the host, not to the file.
 const LEFT_OUT: [&[u8]; 5] =
     [b"trusted.overlay.", b"user.overlay.", b"security.selinux", b"security.ima", b"security.evm"];
 
-/// Whether an attribute stays behind.
-pub(crate) fn is_left_out(name: &[u8]) -> bool {
+/// Whether an attribute stays behind: it belongs to the overlay or to the host, not to the file.
+pub fn is_left_out(name: &[u8]) -> bool {
     LEFT_OUT.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// All attributes of an open file, sorted by name.
-pub(crate) fn of_file(file: BorrowedFd<'_>) -> rustix::io::Result<Vec<Xattr>> {
+/// All extended attributes of an open file, sorted by name.
+///
+/// # Errors
+/// The kernel's; a file system without attributes has none.
+pub fn of_file(file: BorrowedFd<'_>) -> rustix::io::Result<Vec<Xattr>> {
     let list = read(|buffer| rustix::fs::flistxattr(file, buffer))?;
     values(&list, |name, buffer| rustix::fs::fgetxattr(file, name, buffer))
 }
 
-/// All attributes of something that cannot be opened: a link, a special file.
-pub(crate) fn of_name(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<Vec<Xattr>> {
+/// All extended attributes of something that cannot be opened: a link, a special file.
+///
+/// # Errors
+/// The kernel's; a file system without attributes has none.
+pub fn of_name(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<Vec<Xattr>> {
     let path = path(dir, name);
     let list = read(|buffer| rustix::fs::llistxattr(path.as_slice(), buffer))?;
     values(&list, |name, buffer| rustix::fs::lgetxattr(path.as_slice(), name, buffer))

@@ -54,9 +54,9 @@ pub use model::*;
 pub use prune::Pruned;
 pub use remove::RemoveOptions;
 pub use start::Started;
+pub use step::{BaseLayers, Step, StepKiller, StepMount, StepRequest, StepSource};
 pub use tug_registry::{Found, Keeper, Vault};
 pub use usage::{BuildCacheUsage, ContainerUsage, DiskUsage, VolumeUsage};
-pub use step::{Step, StepKiller, StepMount, StepRequest, StepSource};
 pub use view::*;
 
 /// argv[0] of the process a monitor turns into to tidy up: followed by data root, exec root and the

@@ -109,10 +109,30 @@ impl Step {
     }
 }
 
+/// An image as builds start from it.
+#[derive(Clone, Debug)]
+pub struct BaseLayers {
+    /// The configuration's own bytes.
+    pub config: Vec<u8>,
+    /// Layers and the sizes of their files, base first.
+    pub layers: Vec<(DiffId, u64)>,
+}
+
 /// Steps share one name for the image they run on: it is none.
 const NO_IMAGE: Digest = Digest::from_sha256([0; 32]);
 
 impl Engine {
+    /// The image of a name or an id that is here.
+    ///
+    /// # Errors
+    /// When the store fails, or a prefix is ambiguous.
+    pub fn base_image(&self, name: &str) -> Result<Option<BaseLayers>, Error> {
+        let Some(row) = self.find_image(name)? else { return Ok(None) };
+        let layers = self.store.image_layers(&row.id)?;
+        let layers = layers.into_iter().map(|layer| (layer.diff_id, layer.size)).collect();
+        Ok(Some(BaseLayers { config: row.config, layers }))
+    }
+
     /// Starts a step.
     ///
     /// # Errors

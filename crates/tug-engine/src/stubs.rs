@@ -112,7 +112,10 @@ fn plan(stubs: &mut BTreeMap<PathBuf, Stub>, lowers: &[PathBuf], path: &str, stu
 enum Found {
     There(Stat),
     /// The directories that are there, and the names that are not.
-    Missing { known: Vec<(String, Stat)>, missing: Vec<String> },
+    Missing {
+        known: Vec<(String, Stat)>,
+        missing: Vec<String>,
+    },
 }
 
 /// Looks a path up in layers, links followed inside of them. None when it cannot lead anywhere.

@@ -40,9 +40,6 @@ static GLOBAL: Command = Command {
 
 /// Commands of Docker's that are not here yet.
 const MISSING: &[&str] = &[
-    "build",
-    "builder",
-    "buildx",
     "checkpoint",
     "compose",
     "config",
@@ -325,7 +322,7 @@ mod tests {
             ("foo", "'foo' is not a tug command", "`tug --help` lists the commands"),
             ("imags", "'imags' is not a tug command", "did you mean `tug images`?"),
             ("volume lst", "'volume lst' is not a tug command", "did you mean `tug volume ls`?"),
-            ("build", "'build' is not supported by tug yet", "`tug --help` lists what is"),
+            ("compose", "'compose' is not supported by tug yet", "`tug --help` lists what is"),
         ] {
             let quit = find(&words(line)).unwrap_err();
             assert_eq!(quit.report(), format!("tug: {message}\nhint: {hint}\n"));

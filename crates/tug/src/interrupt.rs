@@ -42,6 +42,57 @@ pub(crate) fn sweeping_up<T>(
     })
 }
 
+/// Does something that ends by itself when it is asked to. The first signal asks; a third means it.
+///
+/// # Errors
+/// As [`sweeping_up`].
+pub(crate) fn cancelling<T>(
+    ctx: &Context,
+    ask: impl Fn() + Sync,
+    action: impl FnOnce() -> Result<T, Quit>,
+) -> Result<T, Quit> {
+    let failed = |error: io::Error| Quit::io("take signals", &error);
+    let signals = SignalFd::new(&SIGNALS).map_err(failed)?;
+    let (ended, end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+        .map_err(|errno| failed(errno.into()))?;
+    let data_root = &ctx.engine.settings().data_root;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut count = 0;
+            while let Some(signal) = wait(&signals, &ended) {
+                count += 1;
+                match count {
+                    1 | 2 => ask(),
+                    _ => become_sweeper(data_root, signal),
+                }
+            }
+        });
+        let result = action();
+        drop(end);
+        result
+    })
+}
+
+/// The next signal; none when the other end of the pipe is closed.
+fn wait(signals: &SignalFd, ended: &OwnedFd) -> Option<i32> {
+    loop {
+        let mut fds = [
+            PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
+            PollFd::new(ended, PollFlags::IN),
+        ];
+        match poll(&mut fds, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => return None,
+        }
+        if let Ok(Some(signal)) = signals.next() {
+            return Some(signal);
+        }
+        if !fds[1].revents().is_empty() {
+            return None;
+        }
+    }
+}
+
 /// Waits for a signal, or for the other end of the pipe to close.
 fn watch(signals: &SignalFd, ended: OwnedFd, data_root: &Path) {
     loop {

@@ -11,6 +11,7 @@
 //! Start-up is part of every container's start, so nothing is made here that the chosen command does
 //! not use: only its own flags are looked at, and the engine opens nothing before it is asked.
 
+mod build_view;
 mod commands;
 mod container_flags;
 mod context;

@@ -1,6 +1,7 @@
 //! The commands, a file each, and how the overview groups them.
 
 pub(crate) mod attach;
+pub(crate) mod build;
 pub(crate) mod commit;
 pub(crate) mod completion;
 pub(crate) mod create;
@@ -60,6 +61,7 @@ pub(crate) static COMMANDS: &[&Command] = &[
     &top::COMMAND,
     &port::COMMAND,
     &rename::COMMAND,
+    &build::COMMAND,
     &pull::COMMAND,
     &push::COMMAND,
     &login::LOGIN,
@@ -91,8 +93,10 @@ pub(crate) static COMMANDS: &[&Command] = &[
 ];
 
 /// Shown first by `tug --help`, in this order.
-pub(crate) const COMMON: &[&str] =
-    &["run", "exec", "ps", "logs", "stop", "rm", "pull", "images", "inspect", "version", "info"];
+pub(crate) const COMMON: &[&str] = &[
+    "run", "exec", "ps", "logs", "stop", "rm", "build", "pull", "images", "inspect", "version",
+    "info",
+];
 
 /// Commands of more than one word.
 #[derive(Debug)]
@@ -103,6 +107,8 @@ pub(crate) struct Group {
 
 /// The groups.
 pub(crate) static GROUPS: &[Group] = &[
+    Group { name: "builder", about: "Manage builds" },
+    Group { name: "buildx", about: "Manage builds, as Docker's plugin spells it" },
     Group { name: "container", about: "Manage containers" },
     Group { name: "image", about: "Manage images" },
     Group { name: "system", about: "Manage tug" },

@@ -4,7 +4,7 @@
 //! through [`Surroundings`] only. The expected results in the tests were made by Docker's own client.
 
 mod env;
-mod host;
+pub(crate) mod host;
 mod mount;
 mod ports;
 mod request;

@@ -1,0 +1,449 @@
+//! One build from its request to its image.
+
+use crate::error::BuildError;
+use crate::execute::{Means, Worker};
+use crate::explain::Explanation;
+use crate::export::{self, Whole};
+use crate::files::index::Index;
+use crate::files::rooted;
+use crate::files::tree::Tree;
+use crate::ignore::Rules;
+use crate::image::ImageConfig;
+use crate::lower::{self, BaseImage, Plan};
+use crate::ops::{Layer, Op, layers};
+use crate::progress::{Board, Event, Progress};
+use crate::request::{BuildRequest, DockerfileSource, NamedContext};
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tug_dockerfile::{Dockerfile, GlobalScope, Platform, Source};
+use tug_engine::{Engine, PullEvent, Settings, StepKiller};
+use tug_solver::Limits;
+use tug_store::{Lease, Store};
+use tug_types::{Digest, ImageReference};
+
+/// Ends a build from another thread.
+#[derive(Clone, Default)]
+pub struct Cancel(Arc<CancelState>);
+
+#[derive(Default)]
+struct CancelState {
+    asked: AtomicBool,
+    steps: Mutex<BTreeMap<usize, StepKiller>>,
+}
+
+/// A step that is killed when the build is cancelled; until this is dropped.
+pub(crate) struct Watched<'c>(&'c Cancel, usize);
+
+impl Cancel {
+    /// Ends everything that runs, soon.
+    pub fn cancel(&self) {
+        self.end_steps();
+    }
+
+    pub(crate) fn end_steps(&self) {
+        self.0.asked.store(true, Ordering::SeqCst);
+        let steps = self.0.steps.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        steps.values().for_each(StepKiller::kill);
+    }
+
+    pub(crate) fn check(&self) -> Result<(), BuildError> {
+        match self.0.asked.load(Ordering::SeqCst) {
+            true => Err(BuildError::Cancelled),
+            false => Ok(()),
+        }
+    }
+
+    pub(crate) fn watch(&self, killer: StepKiller) -> Watched<'_> {
+        let mut steps = self.0.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = steps.last_key_value().map_or(0, |(last, _)| last + 1);
+        steps.insert(number, killer.clone());
+        drop(steps);
+        // Asked in between: nobody else will look at the list again.
+        if self.check().is_err() {
+            killer.kill();
+        }
+        Watched(self, number)
+    }
+}
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        let mut steps = self.0.0.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        steps.remove(&self.1);
+    }
+}
+
+/// What a build came to.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// The image.
+    pub image: Digest,
+    /// For each step that ran, why; when asked for.
+    pub explanations: Vec<Explanation>,
+    /// `linux/amd64`
+    pub platform: String,
+}
+
+/// A build about to run.
+pub struct Build {
+    settings: Settings,
+    request: BuildRequest,
+    board: Board,
+    cancel: Cancel,
+}
+
+/// A tenth of a file system is the cache's unless somebody says otherwise.
+const SHARE: u64 = 10;
+
+impl Build {
+    /// With the engine's settings and somebody to tell.
+    pub fn new(settings: Settings, request: BuildRequest, progress: Arc<dyn Progress>) -> Self {
+        Self { settings, request, board: Board::new(progress), cancel: Cancel::default() }
+    }
+
+    /// The way to end it.
+    pub fn cancel(&self) -> Cancel {
+        self.cancel.clone()
+    }
+
+    /// Runs it.
+    ///
+    /// # Errors
+    /// What is wrong with the Dockerfile, or the step that failed.
+    pub fn run(&self) -> Result<Built, BuildError> {
+        let (file, path) = self.definition()?;
+        let global = GlobalScope::new(&file, &lower::inputs(&self.request))
+            .map_err(|error| BuildError::Dockerfile(Box::new(error)))?;
+        let store = Store::new(&self.settings.data_root);
+        let lease = Lease::create(store.root()).map_err(tug_store::Error::from)?;
+        let plan = self.plan(&file, &global, &lease)?;
+        let contexts = self.contexts(&plan, path.as_deref())?;
+        let means = Means {
+            graph: &plan.graph,
+            info: &plan.info,
+            request: &self.request,
+            settings: &self.settings,
+            board: &self.board,
+            cancel: &self.cancel,
+            contexts,
+            lease,
+            budget: self.budget(),
+            slots: self.slots(path.as_deref()),
+            epoch: plan.epoch,
+        };
+        let worker = Worker::new(means);
+        let solved = self.solve(&plan, &file.source, &worker);
+        for context in worker.contexts.values() {
+            // The next build reads more files, that is all.
+            let _ = context.save();
+        }
+        let files = solved?;
+        let built = self.export(&store, &worker, &plan, &files)?;
+        worker.finish()?;
+        Ok(Built { explanations: worker.explanations(), ..built })
+    }
+
+    fn solve(
+        &self,
+        plan: &Plan,
+        source: &Arc<Source>,
+        worker: &Worker<'_>,
+    ) -> Result<Vec<Layer>, BuildError> {
+        let Some(target) = plan.target else { return Ok(Vec::new()) };
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let limits = Limits {
+            heavy: self.request.parallel.unwrap_or((4 * processors).max(16)),
+            light: processors.max(2),
+        };
+        match tug_solver::solve(&plan.graph, &[target], worker, limits) {
+            Ok(outputs) => Ok(layers(outputs.first())),
+            Err(failure) => {
+                let number = failure.vertex.index();
+                let span = plan.info[number].span;
+                Err(match (failure.error, span) {
+                    (BuildError::Step { title, error, .. }, span) => {
+                        let output = worker.tail(number);
+                        let error = match span {
+                            Some(span) => Box::new(error.at(source, span)),
+                            None => error,
+                        };
+                        BuildError::Step { title, error, output }
+                    }
+                    (error, _) => error,
+                })
+            }
+        }
+    }
+
+    /// Reads the Dockerfile. The path is where its ignore file would be beside it.
+    fn definition(&self) -> Result<(Dockerfile, Option<PathBuf>), BuildError> {
+        let context = self.request.context.as_deref();
+        if let Some(context) = context
+            && !context.is_dir()
+        {
+            return Err(BuildError::NoContext { path: context.to_owned() });
+        }
+        let path = match (&self.request.dockerfile, context) {
+            (DockerfileSource::Bytes(_), _) => None,
+            (DockerfileSource::Path(path), _) => Some(path.clone()),
+            (DockerfileSource::Default, context) => {
+                Some(default_file(context.unwrap_or(Path::new("."))))
+            }
+        };
+        let name = match &path {
+            Some(path) => path
+                .file_name()
+                .map_or("Dockerfile".to_owned(), |name| name.to_string_lossy().into_owned()),
+            None => "Dockerfile".to_owned(),
+        };
+        let title = format!("[internal] load build definition from {name}");
+        let bytes = self.board.during(title, |line| {
+            let bytes = match (&self.request.dockerfile, &path) {
+                (DockerfileSource::Bytes(bytes), _) => bytes.clone(),
+                (_, Some(path)) => std::fs::read(path)
+                    .map_err(|source| BuildError::ReadDockerfile { path: path.clone(), source })?,
+                (_, None) => Vec::new(),
+            };
+            self.board.part(line, "transferring dockerfile:", Some(bytes.len() as u64));
+            Ok::<_, BuildError>(bytes)
+        })?;
+        let file = tug_dockerfile::parse(&name, &bytes)
+            .map_err(|error| BuildError::Dockerfile(Box::new(error)))?;
+        Ok((file, path))
+    }
+
+    fn plan(
+        &self,
+        file: &Dockerfile,
+        global: &GlobalScope,
+        lease: &Lease,
+    ) -> Result<Plan, BuildError> {
+        let engine = Engine::new(self.settings.clone());
+        let mut find = |name: &str, platform: Option<&Platform>| {
+            let image = self.base(&engine, name, platform)?;
+            for layer in &image.layers {
+                lease.protect(&layer.diff_id).map_err(tug_store::Error::from)?;
+            }
+            Ok(image)
+        };
+        lower::lower(file, global, &self.request, &mut find)
+    }
+
+    /// An image to build on: the one that is here, or the registry's.
+    fn base(
+        &self,
+        engine: &Engine,
+        name: &str,
+        platform: Option<&Platform>,
+    ) -> Result<BaseImage, BuildError> {
+        let failed = |error: tug_engine::Error| BuildError::Image {
+            name: name.to_owned(),
+            source: Box::new(error),
+        };
+        let shown = ImageReference::parse(name).map_or_else(|_| name.to_owned(), |r| r.to_string());
+        let title = format!("[internal] load metadata for {shown}");
+        self.board.during(title, |line| {
+            let mut known = engine.base_image(name).map_err(failed)?;
+            let fits = |config: &[u8]| {
+                let image: ImageConfig = serde_json::from_slice(config).unwrap_or_default();
+                let asked = self.request.platform.is_some();
+                !asked
+                    || platform
+                        .is_none_or(|p| p.os == image.os && p.architecture == image.architecture)
+            };
+            let stale = known.as_ref().is_none_or(|base| !fits(&base.config));
+            if stale || self.request.pull {
+                let reference = ImageReference::parse(name).map_err(|error| {
+                    failed(tug_engine::Error::BadValue {
+                        what: "image name",
+                        value: name.to_owned(),
+                        why: error.to_string(),
+                    })
+                })?;
+                let options =
+                    tug_engine::PullOptions { platform: platform.map(ToString::to_string) };
+                let told = Arc::new(PullLines);
+                let pulled = engine.pull(&reference, options, told).map_err(failed)?;
+                known = engine.base_image(&pulled.id.to_string()).map_err(failed)?;
+            }
+            let _ = line;
+            let Some(base) = known else {
+                return Err(failed(tug_engine::Error::NoImage { name: name.to_owned() }));
+            };
+            let config: ImageConfig = serde_json::from_slice(&base.config)
+                .map_err(|source| BuildError::ImageConfig { name: name.to_owned(), source })?;
+            let layers = base
+                .layers
+                .into_iter()
+                .map(|(diff_id, size)| Layer { diff_id, size, created: None })
+                .collect();
+            Ok(BaseImage { name: shown.clone(), config, layers })
+        })
+    }
+
+    /// The contexts the graph takes files from.
+    fn contexts(
+        &self,
+        plan: &Plan,
+        dockerfile: Option<&Path>,
+    ) -> Result<BTreeMap<String, Arc<Tree>>, BuildError> {
+        let needed = match plan.target {
+            Some(target) => plan.graph.needed(&[target]),
+            None => Vec::new(),
+        };
+        let mut contexts = BTreeMap::new();
+        for id in plan.graph.ids().filter(|id| needed.get(id.index()) == Some(&true)) {
+            let Op::Context { name } = &plan.graph.vertex(id).operation else { continue };
+            let (dir, rules) = match name.as_str() {
+                "" => (self.request.context.clone(), self.rules(dockerfile)?),
+                name => match self.request.contexts.get(name) {
+                    Some(NamedContext::Dir(dir)) => {
+                        (Some(dir.clone()), read_rules(&dir.join(".dockerignore"))?.0)
+                    }
+                    _ => (None, Rules::default()),
+                },
+            };
+            contexts.insert(name.clone(), Arc::new(self.tree(dir, rules)?));
+        }
+        Ok(contexts)
+    }
+
+    /// `<Dockerfile>.dockerignore`, else `.dockerignore` of the context.
+    fn rules(&self, dockerfile: Option<&Path>) -> Result<Rules, BuildError> {
+        self.board.during("[internal] load .dockerignore", |line| {
+            let beside = dockerfile.map(|path| {
+                let mut name = path.as_os_str().to_owned();
+                name.push(".dockerignore");
+                PathBuf::from(name)
+            });
+            let own = self.request.context.as_ref().map(|dir| dir.join(".dockerignore"));
+            for path in [beside, own].into_iter().flatten() {
+                let (rules, bytes) = read_rules(&path)?;
+                if let Some(bytes) = bytes {
+                    self.board.part(line, "transferring context:", Some(bytes));
+                    return Ok(rules);
+                }
+            }
+            self.board.part(line, "transferring context:", Some(2));
+            Ok(Rules::default())
+        })
+    }
+
+    fn tree(&self, dir: Option<PathBuf>, rules: Rules) -> Result<Tree, BuildError> {
+        let Some(dir) = dir else {
+            let empty = tempfile::tempdir().map_err(BuildError::files("create", "a directory"))?;
+            let root = rooted::open_root(empty.path())
+                .map_err(|errno| BuildError::files("open", empty.path())(errno.into()))?;
+            return Ok(Tree::context(root, rules, Index::default()));
+        };
+        let open = |source: std::io::Error| BuildError::OpenContext { path: dir.clone(), source };
+        let real = dir.canonicalize().map_err(open)?;
+        let root = rooted::open_root(&real).map_err(|errno| open(errno.into()))?;
+        let name = hex(&Sha256::digest(real.as_os_str().as_encoded_bytes())[..16]);
+        let file = self.settings.data_root.join("build").join("contexts").join(name);
+        Ok(Tree::context(root, rules, Index::load(&file)))
+    }
+
+    /// Names this Dockerfile of this context over builds.
+    fn slots(&self, dockerfile: Option<&Path>) -> String {
+        let path = |path: Option<&Path>| {
+            let real = path.and_then(|path| path.canonicalize().ok());
+            real.map(|path| path.display().to_string()).unwrap_or_default()
+        };
+        let text = format!("{}\0{}", path(self.request.context.as_deref()), path(dockerfile));
+        hex(&Sha256::digest(text.as_bytes())[..16])
+    }
+
+    fn budget(&self) -> u64 {
+        self.request.cache_budget.unwrap_or_else(|| {
+            let size = rustix::fs::statvfs(&self.settings.data_root)
+                .map_or(u64::MAX, |fs| fs.f_frsize.saturating_mul(fs.f_blocks));
+            (size / SHARE).max(1 << 30)
+        })
+    }
+
+    fn export(
+        &self,
+        store: &Store,
+        worker: &Worker<'_>,
+        plan: &Plan,
+        files: &[Layer],
+    ) -> Result<Built, BuildError> {
+        let platform = plan.platform.to_string();
+        let mut whole = Whole {
+            image: plan.image.clone(),
+            layers: files,
+            tags: &self.request.tags,
+            platform: platform.clone(),
+            epoch: plan.epoch,
+        };
+        let (id, bytes) = export::configuration(&mut whole);
+        self.board.during("exporting to image", |line| {
+            self.board.part(line, "exporting layers", None);
+            export::record(store, worker.lease(), &whole, &bytes)?;
+            self.board.part(line, format!("writing image {id}"), None);
+            for tag in &self.request.tags {
+                self.board.part(line, format!("naming to {tag}"), None);
+            }
+            Ok(Built { image: id, explanations: Vec::new(), platform })
+        })
+    }
+
+    /// What is said of something that has no line of its own.
+    pub fn warn(&self, text: impl Into<String>) {
+        let line = crate::progress::LineId(0);
+        self.board.tell(Event::Warning { line, text: text.into() });
+    }
+}
+
+/// The Dockerfile of a context, by the names it may have.
+fn default_file(context: &Path) -> PathBuf {
+    let usual = context.join("Dockerfile");
+    if usual.exists() {
+        return usual;
+    }
+    let others = ["Containerfile", "dockerfile"].map(|name| context.join(name));
+    others.into_iter().find(|path| path.exists()).unwrap_or(usual)
+}
+
+/// Unpacks an archive that is a context.
+///
+/// # Errors
+/// When it is none.
+pub fn unpack_context(input: impl std::io::Read, into: &Path) -> Result<(), BuildError> {
+    let failed = |source| BuildError::Unpack { name: "the context".to_owned(), source };
+    let decoder = tug_archive::decoder(input).map_err(failed)?;
+    let options = tug_archive::UnpackOptions {
+        whiteouts: tug_archive::Whiteouts::Keep,
+        ..tug_archive::UnpackOptions::default()
+    };
+    let mut reader = std::io::BufReader::new(decoder);
+    tug_archive::unpack(&mut reader, into, &options).map(drop).map_err(failed)
+}
+
+/// An ignore file; its size when there is one.
+fn read_rules(path: &Path) -> Result<(Rules, Option<u64>), BuildError> {
+    match std::fs::read(path) {
+        Ok(bytes) => {
+            let rules = Rules::parse(&bytes)
+                .map_err(|source| BuildError::Ignore { path: path.to_owned(), source })?;
+            Ok((rules, Some(bytes.len() as u64)))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok((Rules::default(), None)),
+        Err(source) => Err(BuildError::ReadIgnore { path: path.to_owned(), source }),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A base image's own progress is that of its line.
+struct PullLines;
+
+impl tug_engine::Progress for PullLines {
+    fn event(&self, _: PullEvent) {}
+}

@@ -1,0 +1,194 @@
+//! Why a build failed.
+
+use crate::files::copy::CopyError;
+use crate::files::owner::OwnerError;
+use crate::files::tree::TreeError;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tug_dockerfile::{Diagnostic, Source, Span};
+use tug_types::{Explain, Kind};
+
+/// A failed build.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message says it")]
+pub enum BuildError {
+    #[error("failed to read dockerfile: open {path}")]
+    ReadDockerfile { path: PathBuf, source: std::io::Error },
+    #[error("read {path}")]
+    ReadIgnore { path: PathBuf, source: std::io::Error },
+    #[error("{path}")]
+    Ignore { path: PathBuf, source: tug_dockerfile::IgnoreError },
+    #[error("unable to prepare context: path {path:?} not found")]
+    NoContext { path: PathBuf },
+    #[error("unable to prepare context: open {path:?}")]
+    OpenContext { path: PathBuf, source: std::io::Error },
+    #[error("{}", one_line(.0))]
+    Dockerfile(Box<Diagnostic>),
+    #[error("target stage {name:?} could not be found")]
+    NoTarget { name: String, names: Vec<String> },
+    #[error("the Dockerfile has no stage to build")]
+    NoStage,
+    #[error("invalid SOURCE_DATE_EPOCH: {value}")]
+    Epoch { value: String },
+    #[error("stage {name:?} needs to be defined before it is used")]
+    LaterStage { name: String },
+    #[error("the context {name:?} as the base of a stage is not supported by tug yet")]
+    ContextAsBase { name: String },
+    #[error("ADD of the git repository {url} is not supported by tug yet")]
+    Git { url: String },
+    #[error("source can't be a URL for COPY: {url}")]
+    CopyUrl { url: String },
+    #[error(
+        "invalid chmod parameter: '{value}'. it should be octal string and between 0 and 07777"
+    )]
+    Chmod { value: String },
+    #[error("VOLUME specified can not be an empty string")]
+    EmptyVolume,
+    #[error("invalid signal: {value}")]
+    Signal { value: String },
+    #[error("{right} is not allowed")]
+    NotAllowed { right: &'static str },
+    #[error("RUN --device={name} is not supported by tug yet")]
+    Device { name: String },
+    #[error("owner and mode of an ssh mount are not supported by tug yet")]
+    SshOwner,
+    #[error("invalid mount target {target:?}")]
+    MountTarget { target: String },
+    #[error("secret {id}: not found")]
+    NoSecret { id: String },
+    #[error("ssh agent {id}: not found")]
+    NoSsh { id: String },
+    #[error("{path:?}: not found")]
+    NotFound { path: String, hint: Option<String> },
+    #[error("{name}")]
+    Image { name: String, source: Box<tug_engine::Error> },
+    #[error("the configuration of the image {name} cannot be read")]
+    ImageConfig { name: String, source: serde_json::Error },
+    #[error("{action} {path}")]
+    Files { action: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("put layers over each other")]
+    Overlay { source: std::io::Error },
+    #[error("download {url}: {why}")]
+    Download { url: String, why: String },
+    #[error("download {url}: its digest is {actual}, not {expected}")]
+    Checksum { url: String, expected: String, actual: String },
+    #[error("unpack {name}")]
+    Unpack { name: String, source: tug_archive::Error },
+    #[error("process {command:?} did not complete successfully: exit code: {code}")]
+    Command { command: String, code: i32, why: Option<String> },
+    #[error("the build was cancelled")]
+    Cancelled,
+    #[error(transparent)]
+    Owner(#[from] OwnerError),
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+    #[error(transparent)]
+    Engine(#[from] tug_engine::Error),
+    #[error(transparent)]
+    Store(#[from] tug_store::Error),
+    /// With its place in the Dockerfile.
+    #[error("{error}")]
+    At { error: Box<BuildError>, source_text: Arc<Source>, span: Span },
+    /// With the step that failed.
+    #[error("{title}: {error}")]
+    Step { title: String, error: Box<BuildError>, output: Vec<u8> },
+}
+
+fn one_line(diagnostic: &Diagnostic) -> String {
+    diagnostic.to_string()
+}
+
+impl BuildError {
+    /// The same with its place, unless it has one.
+    pub(crate) fn at(self, source: &Arc<Source>, span: Span) -> Self {
+        match self {
+            Self::At { .. } | Self::Dockerfile(_) => self,
+            error => Self::At { error: Box::new(error), source_text: source.clone(), span },
+        }
+    }
+
+    /// A file operation that failed.
+    pub(crate) fn files(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Files { action, path, source }
+    }
+
+    /// The lines of the Dockerfile it is about, marked.
+    pub fn excerpt(&self) -> Option<String> {
+        match self {
+            Self::Dockerfile(diagnostic) => Some(diagnostic.excerpt()),
+            Self::At { source_text, span, .. } => Some(source_text.excerpt(*span)),
+            Self::Step { error, .. } => error.excerpt(),
+            _ => None,
+        }
+    }
+
+    /// The failed step's title and the last it printed.
+    pub fn step(&self) -> Option<(&str, &[u8])> {
+        match self {
+            Self::Step { title, output, .. } => Some((title, output)),
+            Self::At { error, .. } => error.step(),
+            _ => None,
+        }
+    }
+
+    /// What is at the bottom of it.
+    pub fn root(&self) -> &Self {
+        match self {
+            Self::At { error, .. } | Self::Step { error, .. } => error.root(),
+            other => other,
+        }
+    }
+}
+
+impl Explain for BuildError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::At { error, .. } | Self::Step { error, .. } => error.kind(),
+            Self::Image { source, .. } => source.kind(),
+            Self::Engine(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+            Self::Unpack { source, .. } => source.kind(),
+            Self::Cancelled => Kind::Cancelled,
+            Self::NotFound { .. } | Self::NoContext { .. } | Self::NoTarget { .. } => {
+                Kind::NotFound
+            }
+            Self::Download { .. } => Kind::Unavailable,
+            Self::Overlay { .. } | Self::Files { .. } | Self::Copy(_) => Kind::Internal,
+            _ => Kind::Invalid,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::At { error, .. } | Self::Step { error, .. } => error.hint(),
+            Self::Dockerfile(diagnostic) => diagnostic.problem().hint(),
+            Self::Image { source, .. } => source.hint(),
+            Self::Engine(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+            Self::Unpack { source, .. } => source.hint(),
+            Self::NotFound { hint, .. } => hint.clone(),
+            Self::NoTarget { names, .. } if !names.is_empty() => {
+                Some(format!("the stages are {}", names.join(", ")))
+            }
+            Self::NotAllowed { right } => Some(format!("allow it with --allow {right}")),
+            Self::NoSecret { id } => Some(format!("give it with --secret id={id},src=FILE")),
+            Self::NoSsh { id } => Some(format!("give it with --ssh {id}")),
+            Self::Git { .. } => Some(
+                "clone it beside the Dockerfile and COPY it, or ADD an archive of it".to_owned(),
+            ),
+            Self::ReadDockerfile { .. } => {
+                Some("name it with -f when it is called otherwise or is elsewhere".to_owned())
+            }
+            Self::Device { .. } | Self::SshOwner | Self::ContextAsBase { .. } => {
+                Some("leave it out".to_owned())
+            }
+            _ => None,
+        }
+    }
+}

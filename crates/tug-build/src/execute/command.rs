@@ -1,0 +1,171 @@
+//! `RUN`: a command in a container of its own, and what it wrote.
+
+use super::{Worker, chain, locked, mounts};
+use crate::error::BuildError;
+use crate::ops::{Exec, ExecMountKind, Layer, Output, layers};
+use crate::progress::Event;
+use std::path::PathBuf;
+use tug_engine::{Engine, StepRequest};
+use tug_solver::{Inputs, VertexId};
+use tug_types::{Explain, Kind};
+
+/// What commands see as their host's name.
+const HOSTNAME: &str = "buildkitsandbox";
+
+/// So much of a failed command's output is repeated with its failure.
+const TAIL: usize = 8 << 10;
+
+/// The state a failed command left.
+#[derive(Clone, Debug)]
+pub(crate) struct FailedStep {
+    /// What it ran on.
+    pub layers: Vec<Layer>,
+    /// What it had written, in the build's lease.
+    pub upper: PathBuf,
+    pub env: Vec<String>,
+    pub working_dir: String,
+    pub user: String,
+}
+
+impl Worker<'_> {
+    /// Everything a command depends on; of secrets only which they are.
+    pub(super) fn exec_inputs(
+        &self,
+        exec: &Exec,
+        results: &[Output],
+        inputs: &mut Inputs,
+    ) -> Result<(), BuildError> {
+        inputs.add("operation", "exec");
+        inputs.add("command", exec.args.join(" "));
+        inputs.add("words of the command", format!("{:?}", exec.args));
+        for (name, value) in &exec.env {
+            inputs.add(format!("variable {name}"), value);
+        }
+        inputs.add("working directory", &exec.working_dir);
+        inputs.add("user", &exec.user);
+        inputs.add("network", &exec.network);
+        inputs.add("privileged", exec.privileged.to_string());
+        inputs.add("hosts", exec.hosts.join("\n"));
+        inputs.add("script", exec.script.as_ref().map_or("", |(_, content)| content));
+        inputs.add("time", format!("{:?}", exec.epoch));
+        for mount in &exec.mounts {
+            let mut shown = mount.clone();
+            // Numbers of inputs say nothing; what is there is named below.
+            if let ExecMountKind::Bind { from, .. } = &mut shown.kind {
+                *from = 0;
+            }
+            inputs.add(format!("mount {}", mount.target), format!("{shown:?}"));
+            if let ExecMountKind::Bind { from, source } = &mount.kind {
+                self.bind_inputs(results.get(*from), source, inputs)?;
+            }
+        }
+        let base = if exec.base { layers(results.first()) } else { Vec::new() };
+        inputs.add("files of the step before", chain(&base));
+        Ok(())
+    }
+
+    pub(super) fn exec(
+        &self,
+        vertex: VertexId,
+        exec: &Exec,
+        results: &[Output],
+    ) -> Result<Output, BuildError> {
+        let base = if exec.base { layers(results.first()) } else { Vec::new() };
+        let prepared = mounts::prepare(self, exec, results)?;
+        let mut env: Vec<String> =
+            exec.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        for (name, value) in exec.proxies.iter().chain(&prepared.env) {
+            if !exec.env.iter().any(|(known, _)| known == name) {
+                env.push(format!("{name}={value}"));
+            }
+        }
+        let mut host = self.request.host.clone();
+        host.network_mode.clone_from(&exec.network);
+        host.privileged = exec.privileged;
+        let request = StepRequest {
+            layers: base.iter().map(|layer| layer.diff_id).collect(),
+            args: exec.args.clone(),
+            env,
+            working_dir: match exec.working_dir.as_str() {
+                "" => "/".to_owned(),
+                dir => dir.to_owned(),
+            },
+            user: exec.user.clone(),
+            host,
+            mounts: prepared.mounts.clone(),
+            hostname: HOSTNAME.to_owned(),
+        };
+        let upper = self.lease.fresh_path("upper");
+        let outcome = self.run(vertex, &request, &upper);
+        drop(prepared);
+        match outcome {
+            Ok(0) => self.adopt(&upper, base),
+            Ok(code) => {
+                self.cancel.check()?;
+                self.keep_failed(&request, base, upper);
+                Err(BuildError::Command { command: request.args.join(" "), code, why: None })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Runs it to its end; what it wrote is at `upper` then.
+    fn run(
+        &self,
+        vertex: VertexId,
+        request: &StepRequest,
+        upper: &std::path::Path,
+    ) -> Result<i32, BuildError> {
+        let engine = Engine::new(self.settings.clone());
+        let mut step = engine.start_step(request).map_err(|error| not_started(request, error))?;
+        let line = self.line(vertex);
+        for text in std::mem::take(&mut step.warnings) {
+            self.board.tell(Event::Warning { line, text });
+        }
+        let guard = self.cancel.watch(step.killer());
+        let mut tail = Vec::new();
+        let followed = step.follow(|stderr, bytes| {
+            tail.extend_from_slice(bytes);
+            if tail.len() > 2 * TAIL {
+                tail.drain(..tail.len() - TAIL);
+            }
+            self.board.tell(Event::Output { line, stderr, bytes: bytes.to_vec() });
+        });
+        drop(guard);
+        let finished = engine.finish_step(step, upper);
+        let record = followed?;
+        finished?;
+        if record.exit_code != 0 {
+            locked(&self.tails).insert(vertex.index(), tail);
+        }
+        if let Some(failure) = record.error.filter(|_| record.exit_code == 0) {
+            self.board.tell(Event::Warning { line, text: failure.message });
+        }
+        Ok(record.exit_code)
+    }
+
+    fn keep_failed(&self, request: &StepRequest, layers: Vec<Layer>, upper: PathBuf) {
+        if !self.request.debug {
+            return;
+        }
+        let failed = FailedStep {
+            layers,
+            upper,
+            env: request.env.clone(),
+            working_dir: request.working_dir.clone(),
+            user: request.user.clone(),
+        };
+        locked(&self.failed).get_or_insert(failed);
+    }
+}
+
+/// A command that could not be executed fails as a shell would have it.
+fn not_started(request: &StepRequest, error: tug_engine::Error) -> BuildError {
+    let code = match error.kind() {
+        Kind::CommandNotFound => 127,
+        Kind::NotExecutable => 126,
+        _ => return BuildError::Engine(error),
+    };
+    let failure = error.failure();
+    BuildError::Command { command: request.args.join(" "), code, why: Some(failure.message) }
+}

@@ -1,0 +1,164 @@
+//! `ADD` of addresses and archives.
+
+use super::Worker;
+use crate::error::BuildError;
+use crate::files::copy::{Manner, Writer, descriptor_path};
+use crate::files::overlay::Overlay;
+use crate::files::owner::Owner;
+use crate::files::rooted;
+use crate::files::tree::{Found, Tree};
+use crate::ignore::Rules;
+use crate::ops::{Download, Http, Output};
+use sha2::{Digest as _, Sha256};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use tug_archive::{UnpackOptions, Whiteouts};
+
+/// Whether a file is a tar, compressed or not.
+///
+/// # Errors
+/// When it is called an archive but compressed in a way that cannot be read here.
+pub(super) fn is_archive(file: OwnedFd, name: &str) -> Result<bool, BuildError> {
+    let mut decoder = match tug_archive::decoder(File::from(file)) {
+        Ok(decoder) => decoder,
+        Err(source @ tug_archive::Error::UnsupportedCompression { .. }) => {
+            let lower = name.to_ascii_lowercase();
+            let archive = [".tar.", ".txz", ".tbz", ".tbz2"].iter().any(|end| lower.contains(end));
+            return match archive {
+                true => Err(BuildError::Unpack { name: name.to_owned(), source }),
+                false => Ok(false),
+            };
+        }
+        Err(_) => return Ok(false),
+    };
+    let mut block = [0; 512];
+    let mut filled = 0;
+    while filled < block.len() {
+        match decoder.read(&mut block[filled..]) {
+            Ok(0) | Err(_) => return Ok(false),
+            Ok(count) => filled += count,
+        }
+    }
+    Ok(is_header(&block))
+}
+
+/// A tar header's checksum counts every byte, its own field as spaces.
+fn is_header(block: &[u8; 512]) -> bool {
+    let digits = block[148..156].iter().filter(|byte| byte.is_ascii_digit());
+    let wanted = digits.fold(0u32, |sum, digit| sum * 8 + u32::from(digit - b'0'));
+    let sum: u32 = block
+        .iter()
+        .enumerate()
+        .map(|(at, byte)| if (148..156).contains(&at) { 32 } else { u32::from(*byte) })
+        .sum();
+    block.iter().any(|byte| *byte != 0) && sum == wanted
+}
+
+/// Unpacks an archive into a directory of the layer.
+pub(super) fn unpack_into(
+    file: OwnedFd,
+    name: &str,
+    target: &Overlay,
+    dir: &str,
+    owner: Option<Owner>,
+) -> Result<(), BuildError> {
+    let failed = |source| BuildError::Unpack { name: name.to_owned(), source };
+    let options = UnpackOptions { whiteouts: Whiteouts::Keep, ..UnpackOptions::default() };
+    let mut decoder =
+        std::io::BufReader::new(tug_archive::decoder(File::from(file)).map_err(failed)?);
+    let Some(owner) = owner else {
+        let fd = rooted::open_dir(target.root(), dir)
+            .map_err(|errno| BuildError::files("open", dir)(errno.into()))?;
+        tug_archive::unpack(&mut decoder, &descriptor_path(fd.as_fd()), &options)
+            .map_err(failed)?;
+        return Ok(());
+    };
+    // Somewhere else first: only what is unpacked changes hands.
+    let temp = tempfile::tempdir().map_err(BuildError::files("create", "a temporary directory"))?;
+    tug_archive::unpack(&mut decoder, temp.path(), &options).map_err(failed)?;
+    let root = rooted::open_root(temp.path())
+        .map_err(|errno| BuildError::files("open", temp.path())(errno.into()))?;
+    let tree = Tree::stage(root);
+    let manner = Manner { owner: Some(owner), ..Manner::default() };
+    let mut writer = Writer::new(target.root(), manner);
+    let entries = tree.walk("", &Rules::default())?;
+    let found = Found { written: String::new(), real: String::new() };
+    writer.copy(&tree, &found, &entries, &format!("/{dir}"))?;
+    Ok(())
+}
+
+impl Worker<'_> {
+    pub(super) fn download(&self, http: &Http) -> Result<Output, BuildError> {
+        let path = self.lease.fresh_path("download");
+        let failed = |why: String| BuildError::Download { url: http.url.clone(), why };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| failed(error.to_string()))?;
+        let (sum, modified) = runtime.block_on(self.fetch(http, &path))?;
+        let actual = format!("sha256:{}", super::files::hex(&sum));
+        if let Some(expected) = http.checksum.as_ref().filter(|expected| **expected != actual) {
+            return Err(BuildError::Checksum {
+                url: http.url.clone(),
+                expected: expected.clone(),
+                actual,
+            });
+        }
+        // As Docker has it: readable by root alone, as old as the server says.
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+            .map_err(BuildError::files("set the mode of", &path))?;
+        let time = std::time::UNIX_EPOCH
+            + std::time::Duration::from_secs(u64::try_from(modified.unwrap_or(0)).unwrap_or(0));
+        let file = File::options().write(true).open(&path);
+        file.and_then(|file| file.set_modified(time))
+            .map_err(BuildError::files("set the time of", &path))?;
+        let file_name = http.file_name.clone();
+        Ok(Output::Download(Arc::new(Download { path, file_name, sum, modified })))
+    }
+
+    async fn fetch(
+        &self,
+        http: &Http,
+        path: &std::path::Path,
+    ) -> Result<([u8; 32], Option<i64>), BuildError> {
+        let failed = |error: reqwest::Error| BuildError::Download {
+            url: http.url.clone(),
+            why: chain(&error),
+        };
+        let client = reqwest::Client::builder()
+            .user_agent(concat!("tug/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(std::time::Duration::from_secs(30))
+            .build()
+            .map_err(failed)?;
+        let response = client.get(&http.url).send().await.map_err(failed)?;
+        let mut response = response.error_for_status().map_err(failed)?;
+        let modified = response
+            .headers()
+            .get("last-modified")
+            .and_then(|value| value.to_str().ok())
+            .and_then(|text| jiff::fmt::rfc2822::parse(text).ok())
+            .map(|time| time.timestamp().as_second());
+        let mut file = File::create(path).map_err(BuildError::files("create", path))?;
+        let mut hash = Sha256::new();
+        while let Some(bytes) = response.chunk().await.map_err(failed)? {
+            self.cancel.check()?;
+            hash.update(&bytes);
+            file.write_all(&bytes).map_err(BuildError::files("write", path))?;
+        }
+        Ok((hash.finalize().into(), modified))
+    }
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,410 @@
+//! `COPY`, `ADD` and `WORKDIR`.
+
+use super::{Worker, chain};
+use crate::error::BuildError;
+use crate::files::copy::{Manner, Writer};
+use crate::files::mode::ModeChange;
+use crate::files::overlay::Overlay;
+use crate::files::owner::{self, Owner};
+use crate::files::rooted;
+use crate::files::tree::{Entry, Found, Tree, is_wild};
+use crate::ignore::Rules;
+use crate::ops::{Copy, CopySource, Layer, Output, layers};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tug_solver::Inputs;
+
+/// What a source came to.
+struct Selected {
+    found: Found,
+    entries: Vec<Entry>,
+}
+
+/// The files of one input.
+enum Source {
+    Tree(Arc<Tree>),
+    /// Of layers: the mount lives as long as its tree is used.
+    Stage(Tree, #[expect(dead_code, reason = "keeps the mount")] Overlay),
+}
+
+impl Source {
+    fn tree(&self) -> &Tree {
+        match self {
+            Self::Tree(tree) => tree,
+            Self::Stage(tree, _) => tree,
+        }
+    }
+}
+
+impl Worker<'_> {
+    fn source(&self, output: Option<&Output>) -> Result<Source, BuildError> {
+        match output {
+            Some(Output::Context(tree)) => Ok(Source::Tree(tree.clone())),
+            other => {
+                let overlay = self.read_files(&layers(other))?;
+                let root = overlay
+                    .root()
+                    .try_clone_to_owned()
+                    .map_err(|source| BuildError::Overlay { source })?;
+                Ok(Source::Stage(Tree::stage(root), overlay))
+            }
+        }
+    }
+
+    /// Everything a copy depends on. What it takes from a context is named file by file.
+    pub(super) fn copy_inputs(
+        &self,
+        copy: &Copy,
+        results: &[Output],
+        inputs: &mut Inputs,
+    ) -> Result<(), BuildError> {
+        inputs.add("operation", "copy");
+        inputs.add("destination", &copy.destination);
+        inputs.add("owner", copy.chown.clone().unwrap_or_default());
+        inputs.add("mode", copy.chmod.clone().unwrap_or_default());
+        inputs.add("parents", copy.parents.to_string());
+        inputs.add("exceptions", copy.excludes.join("\n"));
+        inputs.add("time", format!("{:?}", copy.epoch));
+        let rules = rules(copy)?;
+        for source in &copy.sources {
+            match source {
+                CopySource::Inline { name, data } => {
+                    inputs.add(format!("here-document {name}"), data);
+                }
+                CopySource::Download { from, unpack } => {
+                    if let Some(Output::Download(file)) = results.get(*from) {
+                        inputs.add(format!("download {}", file.file_name), hex(&file.sum));
+                        inputs.add("unpacked", unpack.to_string());
+                    }
+                }
+                CopySource::Files { from, pattern, unpack } => {
+                    inputs.add("source", pattern);
+                    inputs.add("unpacked", unpack.to_string());
+                    match results.get(*from) {
+                        Some(Output::Layers(stage)) => {
+                            let sum = self.stage_sum(stage, copy, pattern, &rules)?;
+                            inputs.add(format!("files {pattern} of another stage"), sum);
+                        }
+                        output => {
+                            let source = self.source(output)?;
+                            for selected in select(source.tree(), copy, pattern, &rules)? {
+                                name_entries(source.tree(), &selected, inputs);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        if !copy.link {
+            inputs.add("files of the step before", chain(&layers(results.first())));
+        }
+        Ok(())
+    }
+
+    /// The digest of what a pattern selects in layers; layers do not change, so it is remembered.
+    fn stage_sum(
+        &self,
+        stage: &[Layer],
+        copy: &Copy,
+        pattern: &str,
+        rules: &Rules,
+    ) -> Result<String, BuildError> {
+        let name = format!("{} {pattern:?} {} {:?}", chain(stage), copy.parents, copy.excludes);
+        let known = super::locked(&self.store).build_note("content", &name)?;
+        if let Some(sum) = known.and_then(|bytes| String::from_utf8(bytes).ok()) {
+            return Ok(sum);
+        }
+        let overlay = self.read_files(stage)?;
+        let root =
+            overlay.root().try_clone_to_owned().map_err(|source| BuildError::Overlay { source })?;
+        let tree = Tree::stage(root);
+        let mut list = Inputs::new();
+        for selected in select(&tree, copy, pattern, rules)? {
+            name_entries(&tree, &selected, &mut list);
+        }
+        let sum = list.key().to_string();
+        super::locked(&self.store).put_build_note("content", &name, sum.as_bytes())?;
+        Ok(sum)
+    }
+
+    pub(super) fn copy(
+        &self,
+        copy: &Copy,
+        results: &[Output],
+    ) -> Result<(Output, bool), BuildError> {
+        let onto = if copy.link { Vec::new() } else { layers(results.first()) };
+        let rules = rules(copy)?;
+        let mut sure = true;
+        let output = self.write_layer(onto, |target| {
+            let manner = Manner {
+                owner: copy
+                    .chown
+                    .as_deref()
+                    .map(|text| self.owner(text, copy.link, results, target.root()))
+                    .transpose()?,
+                mode: copy.chmod.as_deref().and_then(ModeChange::parse),
+                epoch: copy.epoch,
+            };
+            let mut writer = Writer::new(target.root(), manner);
+            for source in &copy.sources {
+                self.copy_source(copy, source, results, &rules, &mut writer, target)?;
+            }
+            sure = !writer.changed;
+            Ok(())
+        })?;
+        Ok((output, sure))
+    }
+
+    /// Names of a `--link`ed copy are looked up in nothing: it must not depend on what it is put on.
+    fn owner(
+        &self,
+        text: &str,
+        _link: bool,
+        _results: &[Output],
+        root: std::os::fd::BorrowedFd<'_>,
+    ) -> Result<Owner, BuildError> {
+        Ok(owner::resolve(text, root)?)
+    }
+
+    fn copy_source(
+        &self,
+        copy: &Copy,
+        source: &CopySource,
+        results: &[Output],
+        rules: &Rules,
+        writer: &mut Writer<'_>,
+        target: &Overlay,
+    ) -> Result<(), BuildError> {
+        match source {
+            CopySource::Inline { name, data } => {
+                writer.write(name, data.as_bytes(), 0o644, &copy.destination)?;
+                Ok(())
+            }
+            CopySource::Download { from, unpack } => {
+                let Some(Output::Download(file)) = results.get(*from) else { return Ok(()) };
+                self.copy_download(copy, file, *unpack, writer, target)
+            }
+            CopySource::Files { from, pattern, unpack } => {
+                let source = self.source(results.get(*from))?;
+                let tree = source.tree();
+                for Selected { found, entries } in select(tree, copy, pattern, rules)? {
+                    let archive = *unpack && entries.first().is_some_and(|e| !e.is_dir());
+                    if archive && self.unpack(copy, tree, &found, writer, target)? {
+                        continue;
+                    }
+                    if copy.parents {
+                        let base = pivot(tree, pattern)?;
+                        writer.copy_parents(tree, &base, &found, &entries, &copy.destination)?;
+                    } else {
+                        writer.copy(tree, &found, &entries, &copy.destination)?;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Unpacks an archive into the destination. False when it is none.
+    fn unpack(
+        &self,
+        copy: &Copy,
+        tree: &Tree,
+        found: &Found,
+        writer: &mut Writer<'_>,
+        target: &Overlay,
+    ) -> Result<bool, BuildError> {
+        let flags = rustix::fs::OFlags::RDONLY;
+        let failed =
+            |errno: rustix::io::Errno| BuildError::files("open", &found.real)(errno.into());
+        let open = || rooted::open(tree.root(), &found.real, flags).map_err(failed);
+        if !super::download::is_archive(open()?, &found.written)? {
+            return Ok(false);
+        }
+        let owner = writer_owner(copy, target)?;
+        let dir = writer.make_dirs(&copy.destination, owner.unwrap_or_default())?;
+        super::download::unpack_into(open()?, &found.written, target, &dir, owner)?;
+        Ok(true)
+    }
+
+    fn copy_download(
+        &self,
+        copy: &Copy,
+        file: &crate::ops::Download,
+        unpack: bool,
+        writer: &mut Writer<'_>,
+        target: &Overlay,
+    ) -> Result<(), BuildError> {
+        let open = || -> Result<OwnedFd, BuildError> {
+            let opened = std::fs::File::open(&file.path);
+            Ok(opened.map_err(BuildError::files("open", &file.path))?.into())
+        };
+        if unpack && super::download::is_archive(open()?, &file.file_name)? {
+            let owner = writer_owner(copy, target)?;
+            let dir = writer.make_dirs(&copy.destination, owner.unwrap_or_default())?;
+            return super::download::unpack_into(open()?, &file.file_name, target, &dir, owner);
+        }
+        let dir = file.path.parent().unwrap_or(Path::new("/"));
+        let root =
+            rooted::open_root(dir).map_err(|errno| BuildError::files("open", dir)(errno.into()))?;
+        let tree = Tree::stage(root);
+        let name = file.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let entries = tree.walk(name, &Rules::default())?;
+        let found = Found { written: file.file_name.clone(), real: name.to_owned() };
+        writer.copy(&tree, &found, &entries, &copy.destination)?;
+        Ok(())
+    }
+
+    pub(super) fn mkdir(
+        &self,
+        path: &str,
+        user: &str,
+        epoch: Option<i64>,
+        onto: Vec<Layer>,
+    ) -> Result<Output, BuildError> {
+        self.write_layer(onto, |target| {
+            let owner = match user {
+                "" => Owner::default(),
+                user => owner::resolve(user, target.root())?,
+            };
+            let manner = Manner { epoch, ..Manner::default() };
+            Writer::new(target.root(), manner).make_dirs(path, owner)?;
+            Ok(())
+        })
+    }
+
+    /// Writes a layer over others.
+    fn write_layer(
+        &self,
+        onto: Vec<Layer>,
+        write: impl FnOnce(&Overlay) -> Result<(), BuildError>,
+    ) -> Result<Output, BuildError> {
+        let (upper, work) = (self.fresh_dir("upper")?, self.fresh_dir("work")?);
+        let mut lowers = self.trees(&onto);
+        if lowers.is_empty() {
+            lowers.push(self.fresh_dir("empty")?);
+        }
+        let target = Overlay::compose(&lowers, Some((&upper, &work)))
+            .map_err(|error| BuildError::Overlay { source: error.into() })?;
+        write(&target)?;
+        drop(target);
+        let output = self.adopt(&upper, onto)?;
+        // The lease would do it in the end.
+        let _ = tug_archive::remove_tree(&work);
+        Ok(output)
+    }
+}
+
+fn writer_owner(copy: &Copy, target: &Overlay) -> Result<Option<Owner>, BuildError> {
+    Ok(copy.chown.as_deref().map(|text| owner::resolve(text, target.root())).transpose()?)
+}
+
+fn rules(copy: &Copy) -> Result<Rules, BuildError> {
+    Rules::new(&copy.excludes)
+        .map_err(|source| BuildError::Ignore { path: PathBuf::from("--exclude"), source })
+}
+
+/// What a pattern of a copy selects. A path without wildcards must be there.
+fn select(
+    tree: &Tree,
+    copy: &Copy,
+    pattern: &str,
+    rules: &Rules,
+) -> Result<Vec<Selected>, BuildError> {
+    let found = tree.select(pattern)?;
+    if found.is_empty() && !pattern.split('/').any(is_wild) {
+        return Err(BuildError::NotFound {
+            path: format!("/{}", pattern.trim_start_matches('/')),
+            hint: missing(tree, pattern),
+        });
+    }
+    let _ = copy;
+    let entries = |found: Found| {
+        let entries = tree.walk(&found.real, rules)?;
+        Ok(Selected { found, entries })
+    };
+    found.into_iter().map(entries).collect()
+}
+
+/// Why something is not found.
+fn missing(tree: &Tree, pattern: &str) -> Option<String> {
+    let real = rooted::real(tree.root(), pattern, true).ok()?;
+    if rooted::stat(tree.root(), &real).is_ok() {
+        return Some("the ignore file leaves it out".to_owned());
+    }
+    let (dir, name) = rooted::split(&real);
+    let fd = rooted::open_dir(tree.root(), dir).ok()?;
+    let names = rooted::list(fd.as_fd()).ok()?;
+    let close = names
+        .iter()
+        .map(|(known, _)| known)
+        .find(|known| known.eq_ignore_ascii_case(name) || distance(known, name) <= 2)?;
+    Some(format!("did you mean {:?}?", rooted::join(dir, close)))
+}
+
+/// Edits from one name to another.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut before = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let cost = before + usize::from(x != *y);
+            before = row[j + 1];
+            row[j + 1] = cost.min(before + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// What `--parents` counts directories from: the part before `/./`, or the root.
+fn pivot(tree: &Tree, pattern: &str) -> Result<String, BuildError> {
+    let Some((base, _)) = pattern.split_once("/./") else { return Ok(String::new()) };
+    rooted::real(tree.root(), base, true)
+        .map_err(|errno| BuildError::files("look up", base)(errno.into()))
+}
+
+/// Adds every entry: its name, mode, owner where that counts, and digest.
+fn name_entries(tree: &Tree, selected: &Selected, inputs: &mut Inputs) {
+    inputs.add("selected", &selected.found.written);
+    for entry in &selected.entries {
+        // A context's own directory is not copied; what is in it is.
+        let mode = if entry.path.is_empty() { 0o755 } else { entry.stat.st_mode & 0o7777 };
+        let owner = match tree.has_owners() {
+            true => format!(" {}:{}", entry.stat.st_uid, entry.stat.st_gid),
+            false => String::new(),
+        };
+        let name = if entry.path.is_empty() { "." } else { &entry.path };
+        inputs.add(format!("file {name}"), format!("{mode:o}{owner} {}", hex(&entry.sum)));
+    }
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Sets times that are later than the epoch back to it, in a whole tree.
+pub(super) fn clamp_times(top: &Path, epoch: i64) -> Result<(), BuildError> {
+    let mut open = vec![top.to_owned()];
+    while let Some(path) = open.pop() {
+        let stat = rustix::fs::lstat(&path)
+            .map_err(|errno| BuildError::files("look at", &path)(errno.into()))?;
+        if rooted::kind(&stat).is_dir() {
+            let entries = std::fs::read_dir(&path).map_err(BuildError::files("list", &path))?;
+            for entry in entries {
+                open.push(entry.map_err(BuildError::files("list", &path))?.path());
+            }
+        }
+        if stat.st_mtime > epoch || stat.st_mtime == epoch && stat.st_mtime_nsec > 0 {
+            let times = Timestamps {
+                last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+                last_modification: Timespec { tv_sec: epoch, tv_nsec: 0 },
+            };
+            rustix::fs::utimensat(CWD, &path, &times, AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(|errno| BuildError::files("set the times of", &path)(errno.into()))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,17 @@
+//! Files below a directory that is somebody else's: a context, the files of a stage, the layer being made.
+//!
+//! | file | owns |
+//! |---|---|
+//! | [`rooted`] | names below a directory, links resolved inside of it |
+//! | [`tree`] | what a pattern selects, and the digests of it |
+//! | [`index`] | digests remembered by what stat says |
+//! | [`copy`] | entries into a layer |
+//! | [`mode`], [`owner`] | `--chmod` and `--chown` |
+
+pub(crate) mod copy;
+pub(crate) mod index;
+pub(crate) mod mode;
+pub(crate) mod overlay;
+pub(crate) mod owner;
+pub(crate) mod rooted;
+pub(crate) mod tree;

@@ -1,0 +1,114 @@
+//! `--chown` and the user of a `WORKDIR`: names looked up in the image's own passwd and group files.
+
+use super::rooted;
+use rustix::fs::OFlags;
+use std::io::Read;
+use std::os::fd::BorrowedFd;
+
+/// Numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub uid: u32,
+    pub gid: u32,
+}
+
+/// A name that is in no file.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OwnerError {
+    /// No such user.
+    #[error("unable to find user {0}: no matching entries in the image's /etc/passwd")]
+    User(String),
+    /// No such group.
+    #[error("unable to find group {0}: no matching entries in the image's /etc/group")]
+    Group(String),
+}
+
+/// Nobody's passwd has 16 MiB.
+const MOST: u64 = 16 << 20;
+
+/// Reads `user`, `user:group`, numbers or names. Without a group, a number is the group's too, and a
+/// name has the one of its entry.
+pub(crate) fn resolve(text: &str, root: BorrowedFd<'_>) -> Result<Owner, OwnerError> {
+    let (user, group) = text.split_once(':').map_or((text, None), |(u, g)| (u, Some(g)));
+    let mut owner = match number(user) {
+        Some(uid) => Owner { uid, gid: uid },
+        None if user.is_empty() => Owner::default(),
+        None => find_user(user, &read(root, "etc/passwd"))
+            .ok_or_else(|| OwnerError::User(user.to_owned()))?,
+    };
+    if let Some(group) = group.filter(|group| !group.is_empty()) {
+        owner.gid = match number(group) {
+            Some(gid) => gid,
+            None => find_group(group, &read(root, "etc/group"))
+                .ok_or_else(|| OwnerError::Group(group.to_owned()))?,
+        };
+    }
+    Ok(owner)
+}
+
+/// Whether the files of the image are needed to read it.
+pub(crate) fn has_names(text: &str) -> bool {
+    text.split(':').any(|part| !part.is_empty() && number(part).is_none())
+}
+
+fn number(text: &str) -> Option<u32> {
+    if text == "root" { Some(0) } else { text.parse().ok() }
+}
+
+fn read(root: BorrowedFd<'_>, path: &str) -> String {
+    let open = || {
+        let name = rooted::real(root, path, true).ok()?;
+        let file = rooted::open(root, &name, OFlags::RDONLY | OFlags::NONBLOCK).ok()?;
+        let mut bytes = Vec::new();
+        std::fs::File::from(file).take(MOST).read_to_end(&mut bytes).ok()?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    open().unwrap_or_default()
+}
+
+fn find_user(wanted: &str, passwd: &str) -> Option<Owner> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let found = fields.next()? == wanted;
+        let uid = fields.nth(1)?.parse().ok()?;
+        let gid = fields.next()?.parse().ok()?;
+        found.then_some(Owner { uid, gid })
+    })
+}
+
+fn find_group(wanted: &str, group: &str) -> Option<u32> {
+    group.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let found = fields.next()? == wanted;
+        let gid = fields.nth(1)?.parse().ok()?;
+        found.then_some(gid)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn names_are_the_images() {
+        let temp = tempfile::tempdir().unwrap();
+        std::fs::create_dir(temp.path().join("etc")).unwrap();
+        std::fs::write(temp.path().join("etc/passwd"), "root:x:0:0::/:\nweb:x:33:34::/:\n")
+            .unwrap();
+        std::fs::write(temp.path().join("etc/group"), "adm:x:4:\n").unwrap();
+        let root = rooted::open_root(temp.path()).unwrap();
+        let owner = |text| resolve(text, root.as_fd());
+        let is = |uid, gid| Ok(Owner { uid, gid });
+        assert_eq!(owner("web"), is(33, 34));
+        assert_eq!(owner("web:adm"), is(33, 4));
+        assert_eq!(owner("1000"), is(1000, 1000));
+        assert_eq!(owner("1000:adm"), is(1000, 4));
+        assert_eq!(owner("5:6"), is(5, 6));
+        assert_eq!(owner("root"), is(0, 0));
+        assert_eq!(owner(":7"), is(0, 7));
+        assert_eq!(owner("nobody"), Err(OwnerError::User("nobody".into())));
+        assert_eq!(owner("web:wheel"), Err(OwnerError::Group("wheel".into())));
+        assert!(has_names("web:1") && has_names("1:adm") && !has_names("1:root"));
+    }
+}

@@ -1,0 +1,545 @@
+//! The files of a context or of a stage: what a pattern selects there, and what is below it, with digests.
+
+use super::index::{Index, Mark, Sum, now};
+use super::rooted;
+use crate::ignore::Rules;
+use rustix::fs::{FileType, OFlags, Stat};
+use rustix::io::Errno;
+use sha2::{Digest as _, Sha256};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// A failure in a source's files.
+#[derive(Debug, thiserror::Error)]
+#[error("{action} {path:?}")]
+pub struct TreeError {
+    /// What was attempted.
+    pub action: &'static str,
+    /// On what.
+    pub path: String,
+    /// Why it failed.
+    pub source: std::io::Error,
+}
+
+fn on<'a>(action: &'static str, path: &'a str) -> impl Fn(Errno) -> TreeError + 'a {
+    move |errno| TreeError { action, path: path.to_owned(), source: errno.into() }
+}
+
+/// Files below a directory.
+pub(crate) struct Tree {
+    root: OwnedFd,
+    /// What is not there although it is.
+    rules: Rules,
+    index: Option<Mutex<Index>>,
+    /// Whose files they are counts.
+    owners: bool,
+}
+
+/// Something a pattern selects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// As it is called: its last part is the name of the copy.
+    pub written: String,
+    /// Where it is, links resolved.
+    pub real: String,
+}
+
+/// One file, directory or link.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    /// Below the tree's root.
+    pub path: String,
+    pub stat: Stat,
+    pub sum: Sum,
+}
+
+impl Entry {
+    pub(crate) fn kind(&self) -> FileType {
+        rooted::kind(&self.stat)
+    }
+
+    pub(crate) fn is_dir(&self) -> bool {
+        self.kind() == FileType::Directory
+    }
+}
+
+impl Tree {
+    /// A build context: whoever owns its files, in images they are root's.
+    pub(crate) fn context(root: OwnedFd, rules: Rules, index: Index) -> Self {
+        Self { root, rules, index: Some(Mutex::new(index)), owners: false }
+    }
+
+    /// The files of a stage or an image.
+    pub(crate) fn stage(root: OwnedFd) -> Self {
+        Self { root, rules: Rules::default(), index: None, owners: true }
+    }
+
+    pub(crate) fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    /// Whether owners are to be kept.
+    pub(crate) fn has_owners(&self) -> bool {
+        self.owners
+    }
+
+    /// Keeps the digests for the next build.
+    pub(crate) fn save(&self) -> std::io::Result<()> {
+        match &self.index {
+            Some(index) => index.lock().unwrap_or_else(PoisonError::into_inner).save(),
+            None => Ok(()),
+        }
+    }
+
+    /// What a path or a pattern of Go's `filepath.Match` stands for, sorted. A path without wildcards that
+    /// is not there gives none, like a pattern that matches nothing.
+    pub(crate) fn select(&self, pattern: &str) -> Result<Vec<Found>, TreeError> {
+        let parts: Vec<&str> = pattern.split('/').filter(|p| !matches!(*p, "" | ".")).collect();
+        let literal = parts.iter().position(|part| is_wild(part)).unwrap_or(parts.len());
+        let fixed = clean(&parts[..literal]);
+        if literal == parts.len() {
+            return Ok(self.at(&fixed, pattern)?.into_iter().collect());
+        }
+        let base = rooted::real(self.root(), &fixed, true).map_err(on("look up", &fixed))?;
+        let mut matched = Vec::new();
+        self.expand(&base, &fixed, &parts[literal..], &mut matched)?;
+        let mut found = Vec::new();
+        for written in matched {
+            found.extend(self.at(&written, &written)?);
+        }
+        Ok(found)
+    }
+
+    fn at(&self, path: &str, written: &str) -> Result<Option<Found>, TreeError> {
+        let real = rooted::real(self.root(), path, true).map_err(on("look up", path))?;
+        match rooted::stat(self.root(), &real) {
+            Ok(_) => {
+                let gone = !real.is_empty() && self.rules.hides(&real);
+                Ok((!gone).then(|| Found { written: written.to_owned(), real }))
+            }
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(error) => Err(on("look at", path)(error)),
+        }
+    }
+
+    fn expand(
+        &self,
+        real: &str,
+        written: &str,
+        parts: &[&str],
+        found: &mut Vec<String>,
+    ) -> Result<(), TreeError> {
+        let Some((part, rest)) = parts.split_first() else { return Ok(()) };
+        let dir = match rooted::open_dir(self.root(), real) {
+            Ok(dir) => dir,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
+            Err(error) => return Err(on("open", real)(error)),
+        };
+        for (name, _) in rooted::list(dir.as_fd()).map_err(on("list", real))? {
+            if !glob(part, &name) {
+                continue;
+            }
+            let (real, written) = (rooted::join(real, &name), rooted::join(written, &name));
+            match rest.is_empty() {
+                true => found.push(written),
+                false => self.expand(&real, &written, rest, found)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// What is at a real name and below it, directories before what is in them, names sorted. `keep` is
+    /// asked for every path below `real` (relative to it) besides the tree's own rules.
+    pub(crate) fn walk(&self, real: &str, keep: &Rules) -> Result<Vec<Entry>, TreeError> {
+        let mut entries = Vec::new();
+        let stat = rooted::stat(self.root(), real).map_err(on("look at", real))?;
+        let mut below = vec![(real.to_owned(), stat)];
+        while let Some((path, stat)) = below.pop() {
+            let directory = rooted::kind(&stat) == FileType::Directory;
+            if rooted::kind(&stat) == FileType::Socket {
+                continue;
+            }
+            if directory {
+                self.children(&path, real, keep, &mut below)?;
+            }
+            entries.push(Entry { stat: self.seen(&path, stat), path, sum: [0; 32] });
+        }
+        self.drop_hidden_directories(real, keep, &mut entries);
+        self.digest(&mut entries)?;
+        Ok(entries)
+    }
+
+    /// The directory of a context is not part of it: what becomes of it in an image is an ordinary one.
+    fn seen(&self, path: &str, mut stat: Stat) -> Stat {
+        if path.is_empty() && !self.owners {
+            stat.st_mode = stat.st_mode & !0o7777 | 0o755;
+        }
+        stat
+    }
+
+    /// Pushes what is in a directory, the last name first.
+    fn children(
+        &self,
+        dir: &str,
+        top: &str,
+        keep: &Rules,
+        below: &mut Vec<(String, Stat)>,
+    ) -> Result<(), TreeError> {
+        let fd = rooted::open_dir(self.root(), dir).map_err(on("open", dir))?;
+        for (name, kind) in rooted::list(fd.as_fd()).map_err(on("list", dir))?.into_iter().rev() {
+            let path = rooted::join(dir, &name);
+            let relative = if top.is_empty() { &path } else { &path[top.len() + 1..] };
+            if self.rules.prunes(&path, kind) || keep.prunes(relative, kind) {
+                continue;
+            }
+            let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+            match rustix::fs::statat(&fd, name.as_str(), flags) {
+                Ok(stat) => below.push((path, stat)),
+                // Removed since the directory was read.
+                Err(Errno::NOENT) => {}
+                Err(error) => return Err(on("look at", &path)(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Excluded directories that were entered for an exception in them, and hold nothing of it.
+    fn drop_hidden_directories(&self, top: &str, keep: &Rules, entries: &mut Vec<Entry>) {
+        if self.rules.is_empty() && keep.is_empty() {
+            return;
+        }
+        let mut needed: Option<String> = None;
+        let mut kept = Vec::with_capacity(entries.len());
+        for entry in std::mem::take(entries).into_iter().rev() {
+            let relative = if top.is_empty() || entry.path.len() <= top.len() {
+                if top.is_empty() { entry.path.as_str() } else { "" }
+            } else {
+                &entry.path[top.len() + 1..]
+            };
+            let hidden = entry.path != top
+                && (self.rules.hides(&entry.path) || !relative.is_empty() && keep.hides(relative));
+            let has_kept = needed.as_ref().is_some_and(|below| is_below(below, &entry.path));
+            if !hidden || entry.is_dir() && has_kept {
+                needed = Some(entry.path.clone());
+                kept.push(entry);
+            }
+        }
+        kept.reverse();
+        *entries = kept;
+    }
+
+    /// Fills the digests in: from the index, or by reading, on all cores.
+    fn digest(&self, entries: &mut [Entry]) -> Result<(), TreeError> {
+        let mut unknown = Vec::new();
+        {
+            let mut index =
+                self.index.as_ref().map(|i| i.lock().unwrap_or_else(PoisonError::into_inner));
+            for (at, entry) in entries.iter_mut().enumerate() {
+                match index.as_mut().and_then(|i| i.get(&entry.path, &Mark::of(&entry.stat))) {
+                    Some(sum) => entry.sum = sum,
+                    None => unknown.push(at),
+                }
+            }
+        }
+        let sums = self.read_all(entries, &unknown)?;
+        let mut index =
+            self.index.as_ref().map(|i| i.lock().unwrap_or_else(PoisonError::into_inner));
+        for (at, (sum, read_at)) in unknown.into_iter().zip(sums) {
+            entries[at].sum = sum;
+            if let Some(index) = index.as_mut() {
+                index.put(&entries[at].path, Mark::of(&entries[at].stat), sum, read_at);
+            }
+        }
+        Ok(())
+    }
+
+    fn read_all(&self, entries: &[Entry], wanted: &[usize]) -> Result<Vec<(Sum, i128)>, TreeError> {
+        /// Fewer are read sooner than a thread is started.
+        const FEW: usize = 64;
+        let one = |at: &usize| {
+            let read_at = now();
+            self.sum(&entries[*at]).map(|sum| (sum, read_at))
+        };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
+        if wanted.len() < FEW || threads < 2 {
+            return wanted.iter().map(one).collect();
+        }
+        let next = AtomicUsize::new(0);
+        let results = Mutex::new(vec![None; wanted.len()]);
+        let failure = Mutex::new(None);
+        let work = || {
+            loop {
+                let first = next.fetch_add(FEW / 4, Ordering::Relaxed);
+                let Some(part) = wanted.get(first..) else { return };
+                let part = &part[..part.len().min(FEW / 4)];
+                if part.is_empty() {
+                    return;
+                }
+                match part.iter().map(one).collect::<Result<Vec<_>, _>>() {
+                    Ok(sums) => {
+                        let mut all = results.lock().unwrap_or_else(PoisonError::into_inner);
+                        for (place, sum) in sums.into_iter().enumerate() {
+                            all[first + place] = Some(sum);
+                        }
+                    }
+                    Err(error) => {
+                        let mut first = failure.lock().unwrap_or_else(PoisonError::into_inner);
+                        first.get_or_insert(error);
+                        return;
+                    }
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            (1..threads).for_each(|_| drop(scope.spawn(work)));
+            work();
+        });
+        if let Some(error) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            return Err(error);
+        }
+        let all = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(all.into_iter().flatten().collect())
+    }
+
+    /// What an entry is and holds, its name, mode, owner and times left out.
+    fn sum(&self, entry: &Entry) -> Result<Sum, TreeError> {
+        let mut hash = Sha256::new();
+        let path = &entry.path;
+        match entry.kind() {
+            FileType::RegularFile => {
+                hash.update(b"file\0");
+                let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW;
+                let file = rooted::open(self.root(), path, flags).map_err(on("open", path))?;
+                let xattrs = tug_archive::xattrs_of_file(file.as_fd());
+                hash_content(file, &mut hash).map_err(on("read", path))?;
+                hash_xattrs(xattrs, &mut hash);
+            }
+            FileType::Directory => {
+                hash.update(b"directory\0");
+                let dir = rooted::open_dir(self.root(), path).map_err(on("open", path))?;
+                hash_xattrs(tug_archive::xattrs_of_file(dir.as_fd()), &mut hash);
+            }
+            FileType::Symlink => {
+                hash.update(b"link\0");
+                let target = rooted::read_link(self.root(), path);
+                hash.update(target.map_err(on("read the link", path))?);
+            }
+            FileType::Fifo => hash.update(b"fifo\0"),
+            FileType::CharacterDevice => {
+                hash.update(b"character\0");
+                hash.update(entry.stat.st_rdev.to_le_bytes());
+            }
+            _ => {
+                hash.update(b"block\0");
+                hash.update(entry.stat.st_rdev.to_le_bytes());
+            }
+        }
+        Ok(hash.finalize().into())
+    }
+}
+
+fn hash_content(file: OwnedFd, hash: &mut Sha256) -> Result<(), Errno> {
+    hash.update(b"content\0");
+    let mut buffer = vec![0; 128 << 10];
+    loop {
+        match rustix::io::read(&file, &mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => hash.update(&buffer[..count]),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Those that go into a layer. A file system without any has none.
+fn hash_xattrs(xattrs: rustix::io::Result<Vec<(std::ffi::CString, Vec<u8>)>>, hash: &mut Sha256) {
+    for (name, value) in xattrs.unwrap_or_default() {
+        if !tug_archive::is_left_out(name.as_bytes()) {
+            hash.update(b"\0xattr\0");
+            hash.update(name.as_bytes());
+            hash.update((value.len() as u64).to_le_bytes());
+            hash.update(&value);
+        }
+    }
+}
+
+fn is_below(path: &str, dir: &str) -> bool {
+    dir.is_empty() || path.strip_prefix(dir).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// `a/../b` by text: `..` never climbs above the root.
+fn clean(parts: &[&str]) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    for part in parts {
+        if *part == ".." {
+            kept.pop();
+        } else {
+            kept.push(part);
+        }
+    }
+    kept.join("/")
+}
+
+/// Whether a name holds wildcards of Go's `filepath.Match`.
+pub(crate) fn is_wild(name: &str) -> bool {
+    let mut chars = name.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '*' | '?' | '[' => return true,
+            '\\' => drop(chars.next()),
+            _ => {}
+        }
+    }
+    false
+}
+
+/// Go's `filepath.Match` on one name.
+fn glob(pattern: &str, name: &str) -> bool {
+    let pattern: Vec<char> = pattern.chars().collect();
+    let name: Vec<char> = name.chars().collect();
+    glob_at(&pattern, &name)
+}
+
+fn glob_at(pattern: &[char], name: &[char]) -> bool {
+    let Some((first, rest)) = pattern.split_first() else { return name.is_empty() };
+    match first {
+        '*' => (0..=name.len()).any(|skip| glob_at(rest, &name[skip..])),
+        '?' => name.split_first().is_some_and(|(_, after)| glob_at(rest, after)),
+        '[' => {
+            let Some((c, after)) = name.split_first() else { return false };
+            let Some((matched, rest)) = class(rest, *c) else { return false };
+            matched && glob_at(rest, after)
+        }
+        '\\' => match (rest.split_first(), name.split_first()) {
+            (Some((escaped, rest)), Some((c, after))) => escaped == c && glob_at(rest, after),
+            _ => false,
+        },
+        literal => {
+            name.split_first().is_some_and(|(c, after)| c == literal && glob_at(rest, after))
+        }
+    }
+}
+
+/// `a-z]` after its bracket: whether it holds the character, and what follows.
+fn class(mut pattern: &[char], c: char) -> Option<(bool, &[char])> {
+    let negated = pattern.first() == Some(&'^');
+    if negated {
+        pattern = &pattern[1..];
+    }
+    let mut matched = false;
+    let mut first = true;
+    loop {
+        let one = |pattern: &mut &[char]| -> Option<char> {
+            let (c, rest) = pattern.split_first()?;
+            *pattern = rest;
+            if *c == '\\' {
+                let (c, rest) = pattern.split_first()?;
+                *pattern = rest;
+                return Some(*c);
+            }
+            Some(*c)
+        };
+        if pattern.first() == Some(&']') && !first {
+            return Some((matched != negated, &pattern[1..]));
+        }
+        first = false;
+        let low = one(&mut pattern)?;
+        let high = match pattern.first() {
+            Some('-') => {
+                pattern = &pattern[1..];
+                one(&mut pattern)?
+            }
+            _ => low,
+        };
+        matched |= (low..=high).contains(&c);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn patterns_match_as_in_go() {
+        for (pattern, name, expected) in [
+            ("*", "abc", true),
+            ("*c", "abc", true),
+            ("a*b*c", "axxbyyc", true),
+            ("a?c", "abc", true),
+            ("a?c", "ac", false),
+            ("[a-c]x", "bx", true),
+            ("[^a-c]x", "bx", false),
+            ("[^a-c]x", "dx", true),
+            ("\\*", "*", true),
+            ("\\*", "a", false),
+            ("[\\]]", "]", true),
+            ("a[", "a[", false),
+            ("*.go", ".go", true),
+        ] {
+            assert_eq!(glob(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+
+    fn tree(top: &std::path::Path) -> Tree {
+        Tree::stage(rooted::open_root(top).unwrap())
+    }
+
+    #[test]
+    fn patterns_select_and_links_are_followed_inside() {
+        let temp = tempfile::tempdir().unwrap();
+        let top = temp.path();
+        std::fs::create_dir_all(top.join("src/deep")).unwrap();
+        for file in ["a.c", "src/b.c", "src/c.h", "src/deep/d.c"] {
+            std::fs::write(top.join(file), file).unwrap();
+        }
+        symlink("/src", top.join("link")).unwrap();
+        symlink("/etc/passwd", top.join("out")).unwrap();
+        let tree = tree(top);
+        let select = |pattern: &str| -> Vec<(String, String)> {
+            let found = tree.select(pattern).unwrap().into_iter();
+            found.map(|found| (found.written, found.real)).collect()
+        };
+        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(select("/a.c"), [pair("/a.c", "a.c")]);
+        assert_eq!(select("*.c"), [pair("a.c", "a.c")]);
+        assert_eq!(select("src/*.[ch]"), [pair("src/b.c", "src/b.c"), pair("src/c.h", "src/c.h")]);
+        assert_eq!(select("link/deep"), [pair("link/deep", "src/deep")]);
+        assert_eq!(select("out"), [], "there is no such file inside");
+        assert_eq!(select("../../a.c"), [pair("../../a.c", "a.c")]);
+        assert_eq!(select("nothing"), []);
+        let walked = tree.walk("src", &Rules::default()).unwrap();
+        let paths: Vec<&str> = walked.iter().map(|entry| entry.path.as_str()).collect();
+        assert_eq!(paths, ["src", "src/b.c", "src/c.h", "src/deep", "src/deep/d.c"]);
+    }
+
+    #[test]
+    fn digests_tell_content_kind_and_target_apart() {
+        let temp = tempfile::tempdir().unwrap();
+        let top = temp.path();
+        std::fs::write(top.join("a"), "x").unwrap();
+        std::fs::write(top.join("b"), "x").unwrap();
+        std::fs::write(top.join("c"), "y").unwrap();
+        symlink("x", top.join("l")).unwrap();
+        std::fs::create_dir(top.join("d")).unwrap();
+        let entries = tree(top).walk("", &Rules::default()).unwrap();
+        let sum = |name: &str| entries.iter().find(|e| e.path == name).unwrap().sum;
+        assert_eq!(sum("a"), sum("b"));
+        let all = std::collections::HashSet::from([sum("a"), sum("c"), sum("l"), sum("d")]);
+        assert_eq!(all.len(), 4);
+    }
+
+    #[test]
+    fn trees_deeper_than_descriptors_and_names_are_walked() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut dir = rooted::open_root(temp.path()).unwrap();
+        for _ in 0..1200 {
+            rustix::fs::mkdirat(&dir, "directory", rustix::fs::Mode::RWXU).unwrap();
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+            dir = rustix::fs::openat(&dir, "directory", flags, rustix::fs::Mode::empty()).unwrap();
+        }
+        assert_eq!(tree(temp.path()).walk("", &Rules::default()).unwrap().len(), 1201);
+        tug_archive::remove_tree(&temp.path().join("directory")).unwrap();
+    }
+}

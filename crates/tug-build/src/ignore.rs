@@ -1,0 +1,37 @@
+//! What of a context is not sent: `.dockerignore`, and `--exclude` of a `COPY`.
+
+use rustix::fs::FileType;
+use tug_dockerfile::{Ignore, IgnoreError};
+
+/// Rules by which paths are hidden; none hide nothing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rules(Option<Ignore>);
+
+impl Rules {
+    /// Of an ignore file.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, IgnoreError> {
+        Ok(Self(Some(Ignore::parse(bytes)?).filter(|rules| !rules.is_empty())))
+    }
+
+    /// Of a list of patterns.
+    pub(crate) fn new(patterns: &[String]) -> Result<Self, IgnoreError> {
+        Ok(Self(Some(Ignore::new(patterns)?).filter(|rules| !rules.is_empty())))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Whether a path is hidden.
+    pub(crate) fn hides(&self, path: &str) -> bool {
+        self.0.as_ref().is_some_and(|rules| rules.is_ignored(path))
+    }
+
+    /// Whether a path is hidden, and with it everything that may be below it: it needs no looking at.
+    pub(crate) fn prunes(&self, path: &str, kind: FileType) -> bool {
+        let Some(rules) = &self.0 else { return false };
+        let enter =
+            || matches!(kind, FileType::Directory | FileType::Unknown) && rules.may_reenter(path);
+        rules.is_ignored(path) && !enter()
+    }
+}

@@ -1,0 +1,38 @@
+//! Dockerfiles into images.
+//!
+//! ```text
+//! Dockerfile ─tug_dockerfile─► syntax tree ─lower─► graph of operations ─tug_solver─► layers ─export─► image
+//!                                             ▲                            │
+//!                              base images ───┘        Executor: files, commands, downloads
+//! ```
+//!
+//! Owns the lowering of instructions ([`lower`]), the operations and their cache keys ([`execute`]), the
+//! context read in place ([`files`]), and what becomes of the result ([`export`]). It refuses to parse
+//! Dockerfiles, to decide what runs when, and to know how a process is isolated: those are the parser's,
+//! the solver's and the engine's.
+//!
+//! Start at [`build`].
+
+mod build;
+mod error;
+mod execute;
+mod explain;
+mod export;
+mod files;
+mod ignore;
+mod image;
+mod lower;
+mod ops;
+mod progress;
+mod request;
+mod signal;
+
+pub use build::{Build, Built, Cancel, unpack_context};
+pub use error::BuildError;
+pub use explain::Explanation;
+pub use files::copy::CopyError;
+pub use files::owner::OwnerError;
+pub use files::tree::TreeError;
+pub use progress::{Event, LineId, Progress, Silent};
+pub use request::{BuildRequest, DockerfileSource, NamedContext, Secret};
+pub use tug_dockerfile::Platform;

@@ -1,0 +1,268 @@
+//! A Dockerfile into a graph: stages in the order they are needed, each instruction an operation or a change
+//! of the image's configuration.
+
+mod copy;
+mod run;
+mod stage;
+
+pub(crate) use stage::StageState;
+
+use crate::error::BuildError;
+use crate::image::ImageConfig;
+use crate::ops::{Info, Layer, Op};
+use crate::request::{BuildRequest, NamedContext};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tug_dockerfile::{Diagnostic, Dockerfile, GlobalScope, Inputs, Instruction, Platform, Span};
+use tug_solver::{Graph, VertexId};
+
+/// An image to build on.
+#[derive(Clone, Debug)]
+pub(crate) struct BaseImage {
+    /// `docker.io/library/node:latest`
+    pub name: String,
+    pub config: ImageConfig,
+    pub layers: Vec<Layer>,
+}
+
+/// Finds images, here or in a registry.
+pub(crate) type FindImage<'a> =
+    &'a mut dyn FnMut(&str, Option<&Platform>) -> Result<BaseImage, BuildError>;
+
+/// What a Dockerfile becomes.
+pub(crate) struct Plan {
+    pub graph: Graph<Op>,
+    /// By vertex.
+    pub info: Vec<Info>,
+    /// None: the image has no files.
+    pub target: Option<VertexId>,
+    pub image: ImageConfig,
+    /// The platform it is for.
+    pub platform: Platform,
+    /// Base images by the names the Dockerfile has for them.
+    pub bases: BTreeMap<String, Vec<Layer>>,
+    /// `SOURCE_DATE_EPOCH`
+    pub epoch: Option<i64>,
+}
+
+/// Everything stages share while they are lowered.
+pub(crate) struct Lowering<'a> {
+    file: &'a Dockerfile,
+    global: &'a GlobalScope,
+    request: &'a BuildRequest,
+    find: FindImage<'a>,
+    graph: Graph<Op>,
+    info: Vec<Info>,
+    states: Vec<Option<StageState<'a>>>,
+    images: BTreeMap<(String, String), Arc<BaseImage>>,
+    target_platform: Platform,
+    epoch: Option<i64>,
+    /// There is more than one place files come from, so that titles name the stage.
+    several: bool,
+}
+
+/// What the build is for.
+pub(crate) fn inputs(request: &BuildRequest) -> Inputs {
+    let mut inputs = Inputs::host();
+    inputs.build_args.clone_from(&request.build_args);
+    if let Some(platform) = &request.platform {
+        inputs.target_platform = platform.clone();
+    }
+    inputs.target_stage.clone_from(&request.target);
+    inputs
+}
+
+/// Makes the graph of the wanted stage and of what it needs.
+pub(crate) fn lower(
+    file: &Dockerfile,
+    global: &GlobalScope,
+    request: &BuildRequest,
+    find: FindImage<'_>,
+) -> Result<Plan, BuildError> {
+    let target = target(file, request)?;
+    let mut lowering = Lowering {
+        file,
+        global,
+        request,
+        find,
+        graph: Graph::new(),
+        info: Vec::new(),
+        states: (0..file.stages.len()).map(|_| None).collect(),
+        images: BTreeMap::new(),
+        target_platform: inputs(request).target_platform,
+        epoch: epoch(request, global)?,
+        several: file.stages.len() > 1 || has_foreign_sources(file),
+    };
+    lowering.stage(target)?;
+    let Lowering { graph, info, mut states, images, target_platform, epoch, .. } = lowering;
+    let state = states[target].take().ok_or(BuildError::NoStage)?;
+    let mut image = state.image;
+    for (label, value) in &request.labels {
+        image.config.labels.insert(label.clone(), value.clone());
+    }
+    let platform = state.platform.unwrap_or(target_platform);
+    if request.platform.is_some() {
+        image.os.clone_from(&platform.os);
+        image.architecture.clone_from(&platform.architecture);
+        image.variant.clone_from(&platform.variant);
+    }
+    let bases = images.into_iter().map(|((name, _), base)| (name, base.layers.clone())).collect();
+    Ok(Plan { graph, info, target: state.files, image, platform, bases, epoch })
+}
+
+fn target(file: &Dockerfile, request: &BuildRequest) -> Result<usize, BuildError> {
+    let Some(name) = &request.target else { return Ok(file.stages.len() - 1) };
+    let by_name = file.stages.iter().rposition(|stage| stage.is_called(name));
+    let by_number = || name.parse().ok().filter(|number| *number < file.stages.len());
+    by_name.or_else(by_number).ok_or_else(|| BuildError::NoTarget {
+        name: name.clone(),
+        names: file.stages.iter().filter_map(|s| Some(s.name.as_ref()?.value.clone())).collect(),
+    })
+}
+
+/// `SOURCE_DATE_EPOCH`, as a build argument.
+fn epoch(request: &BuildRequest, global: &GlobalScope) -> Result<Option<i64>, BuildError> {
+    let text = request.build_args.get("SOURCE_DATE_EPOCH").cloned();
+    let text = text.or_else(|| global.env().value("SOURCE_DATE_EPOCH").map(str::to_owned));
+    match text.as_deref() {
+        None | Some("") => Ok(None),
+        Some(text) => {
+            let parsed = text.parse().map_err(|_| BuildError::Epoch { value: text.to_owned() })?;
+            Ok(Some(parsed))
+        }
+    }
+}
+
+/// Whether a copy or a mount takes files from elsewhere than the stages: each of those counts as one.
+fn has_foreign_sources(file: &Dockerfile) -> bool {
+    let steps = file.stages.iter().flat_map(|stage| &stage.steps);
+    steps.into_iter().any(|step| match &step.instruction {
+        Instruction::Copy(copy) => copy.from.is_some(),
+        Instruction::Run(run) => run.mounts.iter().any(|mount| mount.from.is_some()),
+        _ => false,
+    })
+}
+
+/// What a name in `--from` or `FROM` stands for.
+pub(crate) enum Place {
+    /// The files of a stage or an image; none for one without any.
+    Files(Option<VertexId>),
+    /// A context.
+    Context(VertexId),
+}
+
+impl<'a> Lowering<'a> {
+    pub(crate) fn add(&mut self, op: Op, inputs: Vec<VertexId>, info: Info) -> VertexId {
+        let id = self.graph.add(op, inputs);
+        if id.index() == self.info.len() {
+            self.info.push(info);
+        } else {
+            // The same work for two steps: when one may not be remembered, neither may the other.
+            self.info[id.index()].ignore_cache |= info.ignore_cache;
+        }
+        id
+    }
+
+    pub(crate) fn fail(&self, problem: BuildError, span: Span) -> BuildError {
+        problem.at(&self.file.source, span)
+    }
+
+    pub(crate) fn diagnostic(&self, diagnostic: Diagnostic) -> BuildError {
+        BuildError::Dockerfile(Box::new(diagnostic))
+    }
+
+    /// The context of the build.
+    pub(crate) fn context(&mut self, name: &str) -> VertexId {
+        let title = match name {
+            "" => "[internal] load build context".to_owned(),
+            name => format!("[context {name}] load from client"),
+        };
+        let info = Info { title, span: None, ignore_cache: true, slot: String::new() };
+        self.add(Op::Context { name: name.to_owned() }, Vec::new(), info)
+    }
+
+    /// An image, looked for once.
+    pub(crate) fn image(
+        &mut self,
+        name: &str,
+        platform: Option<&Platform>,
+    ) -> Result<Arc<BaseImage>, BuildError> {
+        let key = (name.to_owned(), platform.map(ToString::to_string).unwrap_or_default());
+        if let Some(known) = self.images.get(&key) {
+            return Ok(known.clone());
+        }
+        let base = Arc::new((self.find)(name, platform)?);
+        self.images.insert(key, base.clone());
+        Ok(base)
+    }
+
+    /// The vertex of an image's files; none when it has none.
+    pub(crate) fn image_files(
+        &mut self,
+        base: &BaseImage,
+        title: String,
+        span: Span,
+    ) -> Option<VertexId> {
+        if base.layers.is_empty() {
+            return None;
+        }
+        let layers = base.layers.iter().map(|layer| layer.diff_id).collect();
+        let info = Info { title, span: Some(span), ignore_cache: false, slot: String::new() };
+        Some(self.add(Op::Image { layers }, Vec::new(), info))
+    }
+
+    /// `--from=NAME` in the stage of this number.
+    pub(crate) fn place(
+        &mut self,
+        name: &str,
+        stage: usize,
+        span: Span,
+    ) -> Result<Place, BuildError> {
+        if let Some(context) = self.request.contexts.get(name) {
+            return match context {
+                NamedContext::Dir(_) => Ok(Place::Context(self.context(name))),
+                NamedContext::Image(image) => {
+                    let image = image.clone();
+                    self.image_place(&image, span)
+                }
+            };
+        }
+        let by_name = self
+            .file
+            .stages
+            .iter()
+            .rposition(|other| other.is_called(name) && other.index != stage);
+        let by_number = || name.parse::<usize>().ok();
+        if let Some(other) = by_name.or_else(by_number) {
+            if other >= stage {
+                let problem = BuildError::LaterStage { name: name.to_owned() };
+                return Err(self.fail(problem, span));
+            }
+            self.stage(other)?;
+            let files = self.states[other].as_ref().and_then(|state| state.files);
+            return Ok(Place::Files(files));
+        }
+        if name == "scratch" {
+            return Ok(Place::Files(None));
+        }
+        self.image_place(name, span)
+    }
+
+    fn image_place(&mut self, name: &str, span: Span) -> Result<Place, BuildError> {
+        let platform = self.target_platform.clone();
+        let base = self.image(name, Some(&platform)).map_err(|error| self.fail(error, span))?;
+        let title = format!("FROM {}", base.name);
+        Ok(Place::Files(self.image_files(&base, title, span)))
+    }
+
+    /// Names the stage's step in later builds of the same Dockerfile.
+    pub(crate) fn slot(&self, stage: usize, number: usize) -> String {
+        let stage = &self.file.stages[stage];
+        let name = stage.name.as_ref().map_or_else(|| stage.index.to_string(), |n| n.value.clone());
+        format!("{name} {number}")
+    }
+
+    pub(crate) fn stages_not_cached(&self) -> BTreeSet<&str> {
+        self.request.no_cache_stages.iter().map(String::as_str).collect()
+    }
+}

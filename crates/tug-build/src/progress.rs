@@ -1,0 +1,140 @@
+//! What a build tells while it runs. Who shows it decides how.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A line of the progress view: a step of the Dockerfile, or something the builder does by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LineId(pub usize);
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// It begins. Said once of every line, also of those that turn out to be cached.
+    Started {
+        /// Which.
+        line: LineId,
+        /// `[2/4] RUN make`
+        name: String,
+    },
+    /// Its result was there.
+    Cached {
+        /// Which.
+        line: LineId,
+    },
+    /// It is done.
+    Done {
+        /// Which.
+        line: LineId,
+    },
+    /// It failed.
+    Failed {
+        /// Which.
+        line: LineId,
+        /// Why, in one line.
+        error: String,
+    },
+    /// It was ended because something else failed.
+    Cancelled {
+        /// Which.
+        line: LineId,
+    },
+    /// Output of a command.
+    Output {
+        /// Which.
+        line: LineId,
+        /// It came from the standard error.
+        stderr: bool,
+        /// As it was written.
+        bytes: Vec<u8>,
+    },
+    /// A part of it: `transferring context: 8.25kB`.
+    Part {
+        /// Which.
+        line: LineId,
+        /// What it is called; said again with more when it goes on.
+        name: String,
+        /// So much is done.
+        bytes: Option<u64>,
+        /// It is over.
+        done: bool,
+    },
+    /// Something the user should know of a line.
+    Warning {
+        /// Which.
+        line: LineId,
+        /// What.
+        text: String,
+    },
+}
+
+/// Is told of everything, from any thread.
+pub trait Progress: Send + Sync {
+    /// Something happened.
+    fn event(&self, event: Event);
+}
+
+/// Nobody listens.
+pub struct Silent;
+
+impl Progress for Silent {
+    fn event(&self, _: Event) {}
+}
+
+/// Numbers the lines of one build and says things about them.
+pub(crate) struct Board {
+    progress: Arc<dyn Progress>,
+    next: AtomicUsize,
+    by_vertex: Mutex<std::collections::HashMap<usize, LineId>>,
+}
+
+impl Board {
+    pub(crate) fn new(progress: Arc<dyn Progress>) -> Self {
+        Self { progress, next: AtomicUsize::new(1), by_vertex: Mutex::default() }
+    }
+
+    pub(crate) fn tell(&self, event: Event) {
+        self.progress.event(event);
+    }
+
+    /// A new line.
+    pub(crate) fn start(&self, name: impl Into<String>) -> LineId {
+        let line = LineId(self.next.fetch_add(1, Ordering::Relaxed));
+        self.tell(Event::Started { line, name: name.into() });
+        line
+    }
+
+    /// The line of a vertex, begun when it is first asked for.
+    pub(crate) fn of_vertex(&self, vertex: usize, name: &str) -> LineId {
+        let mut lines = self.by_vertex.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(line) = lines.get(&vertex) {
+            return *line;
+        }
+        let line = self.start(name);
+        lines.insert(vertex, line);
+        line
+    }
+
+    pub(crate) fn done(&self, line: LineId) {
+        self.tell(Event::Done { line });
+    }
+
+    pub(crate) fn part(&self, line: LineId, name: impl Into<String>, bytes: Option<u64>) {
+        self.tell(Event::Part { line, name: name.into(), bytes, done: true });
+    }
+
+    /// A line around something that can fail.
+    pub(crate) fn during<T, E: std::fmt::Display>(
+        &self,
+        name: impl Into<String>,
+        body: impl FnOnce(LineId) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let line = self.start(name);
+        let result = body(line);
+        match &result {
+            Ok(_) => self.done(line),
+            Err(error) => self.tell(Event::Failed { line, error: error.to_string() }),
+        }
+        result
+    }
+}

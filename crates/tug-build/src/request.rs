@@ -1,0 +1,96 @@
+//! What a build is asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::PathBuf;
+use tug_dockerfile::Platform;
+use tug_engine::HostConfig;
+use tug_types::ImageReference;
+
+/// One build.
+#[derive(Clone, Debug, Default)]
+pub struct BuildRequest {
+    /// The directory of the context; without one it is empty.
+    pub context: Option<PathBuf>,
+    /// The Dockerfile.
+    pub dockerfile: DockerfileSource,
+    /// Names for the image.
+    pub tags: Vec<ImageReference>,
+    /// `--target`
+    pub target: Option<String>,
+    /// `--build-arg`
+    pub build_args: BTreeMap<String, String>,
+    /// `--build-context`
+    pub contexts: BTreeMap<String, NamedContext>,
+    /// `--secret`, by id.
+    pub secrets: BTreeMap<String, Secret>,
+    /// `--ssh`: sockets of agents, by id.
+    pub ssh: BTreeMap<String, PathBuf>,
+    /// `--label`
+    pub labels: BTreeMap<String, String>,
+    /// `--allow`: rights that `RUN` may ask for.
+    pub allow: BTreeSet<String>,
+    /// `--no-cache`
+    pub no_cache: bool,
+    /// `--no-cache-filter`: stages.
+    pub no_cache_stages: Vec<String>,
+    /// `--pull`: ask the registry although the image is here.
+    pub pull: bool,
+    /// `--platform`
+    pub platform: Option<Platform>,
+    /// Network, hosts and limits of the commands.
+    pub host: HostConfig,
+    /// Find out what changed for each step that runs.
+    pub explain: bool,
+    /// Keep the state of a failed command.
+    pub debug: bool,
+    /// Bytes the build cache may take; none is a tenth of the file system.
+    pub cache_budget: Option<u64>,
+    /// Commands at once; none is by the number of processors.
+    pub parallel: Option<usize>,
+    /// Read a Dockerfile and look at nothing else.
+    pub record_image: bool,
+}
+
+/// Where a Dockerfile is.
+#[derive(Clone, Debug, Default)]
+pub enum DockerfileSource {
+    /// `Dockerfile` in the context.
+    #[default]
+    Default,
+    /// This file.
+    Path(PathBuf),
+    /// From the standard input.
+    Bytes(Vec<u8>),
+}
+
+/// What stands behind a name of `--build-context`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NamedContext {
+    /// A directory.
+    Dir(PathBuf),
+    /// `docker-image://NAME`
+    Image(String),
+}
+
+/// Bytes that must not be seen.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// Wraps them.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// For the one place that hands them to a command.
+    pub(crate) fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(****)")
+    }
+}

@@ -1,0 +1,180 @@
+//! `build`.
+
+mod contexts;
+mod failure;
+mod request;
+mod sources;
+
+use crate::build_view::{self, Kind};
+use crate::context::Context;
+use crate::flags::{Arguments, Command, Flag, Parsed};
+use crate::interrupt;
+use crate::quit::Quit;
+use serde_json::json;
+use tug_build::{Build, Built};
+
+pub(crate) static COMMAND: Command = Command {
+    names: &["build", "image build", "builder build", "buildx build", "buildx b"],
+    usage: "[OPTIONS] PATH | URL | -",
+    about: "Build an image from a Dockerfile",
+    flags: &[FLAGS],
+    arguments: Arguments::Exactly(1),
+    verbatim: false,
+    run,
+};
+
+static FLAGS: &[Flag] = &[
+    Flag::value("add-host", "strings", "Add a custom host-to-IP mapping (format: \"host:ip\")"),
+    Flag::value(
+        "allow",
+        "stringArray",
+        "Allow extra privileges (\"network.host\", \"security.insecure\")",
+    ),
+    Flag::value("annotation", "stringArray", "Add annotation to the image"),
+    Flag::value("attest", "stringArray", ""),
+    Flag::value("build-arg", "stringArray", "Set build-time variables"),
+    Flag::value(
+        "build-context",
+        "stringArray",
+        "Additional build contexts (e.g., name=path, name=docker-image://image)",
+    ),
+    Flag::value("builder", "string", ""),
+    Flag::value("cache-from", "stringArray", "External cache sources"),
+    Flag::value("cache-to", "stringArray", "Cache export destinations"),
+    Flag::value(
+        "call",
+        "string",
+        "Set method for evaluating build (\"check\", \"outline\", \"targets\")",
+    ),
+    Flag::value("cgroup-parent", "string", "Set the parent cgroup for the RUN instructions"),
+    Flag::switch("check", "Shorthand for \"--call=check\""),
+    Flag::switch("compress", ""),
+    Flag::value("cpu-period", "int", "Limit the CPU CFS (Completely Fair Scheduler) period"),
+    Flag::value("cpu-quota", "int", "Limit the CPU CFS (Completely Fair Scheduler) quota"),
+    Flag::value("cpu-shares", "int", "CPU shares (relative weight)").short('c'),
+    Flag::value("cpus", "decimal", "Number of CPUs for each RUN instruction"),
+    Flag::value("cpuset-cpus", "string", "CPUs in which to allow execution (0-3, 0,1)"),
+    Flag::value("cpuset-mems", "string", "MEMs in which to allow execution (0-3, 0,1)"),
+    Flag::switch("debug", "Open a shell in the state of a failed RUN instruction").short('D'),
+    Flag::switch("disable-content-trust", ""),
+    Flag::switch("explain", "Say for each step that ran which input changed"),
+    Flag::value("file", "string", "Name of the Dockerfile (default: \"PATH/Dockerfile\")")
+        .short('f'),
+    Flag::switch("force-rm", ""),
+    Flag::value("iidfile", "string", "Write the image ID to a file"),
+    Flag::value("isolation", "string", ""),
+    Flag::value("label", "stringArray", "Set metadata for an image"),
+    Flag::switch("load", "Accepted for compatibility: every image is loaded"),
+    Flag::value("memory", "bytes", "Memory limit of each RUN instruction").short('m'),
+    Flag::value(
+        "memory-swap",
+        "bytes",
+        "Swap limit equal to memory plus swap: '-1' to enable unlimited swap",
+    ),
+    Flag::value("metadata-file", "string", "Write build result metadata to a file"),
+    Flag::value(
+        "network",
+        "string",
+        "Set the networking mode for the RUN instructions during build (default \"default\")",
+    ),
+    Flag::switch("no-cache", "Do not use cache when building the image"),
+    Flag::value("no-cache-filter", "stringArray", "Do not cache specified stages"),
+    Flag::value("output", "stringArray", "Output destination (format: \"type=local,dest=path\")")
+        .short('o'),
+    Flag::value("platform", "stringArray", "Set target platform for build"),
+    Flag::value("policy", "stringArray", ""),
+    Flag::value(
+        "progress",
+        "string",
+        "Set type of progress output (\"auto\", \"plain\", \"tty\", \"quiet\", \"rawjson\")",
+    ),
+    Flag::value("provenance", "string", ""),
+    Flag::switch("pull", "Always attempt to pull all referenced images"),
+    Flag::switch("push", "Shorthand for \"--output=type=registry\""),
+    Flag::switch("quiet", "Suppress the build output and print image ID on success").short('q'),
+    Flag::switch("rm", ""),
+    Flag::value("sbom", "string", ""),
+    Flag::value(
+        "secret",
+        "stringArray",
+        "Secret to expose to the build (format: \"id=mysecret[,src=/local/secret]\")",
+    ),
+    Flag::value("security-opt", "strings", ""),
+    Flag::value("shm-size", "bytes", "Shared memory size for build containers"),
+    Flag::switch("squash", ""),
+    Flag::value(
+        "ssh",
+        "stringArray",
+        "SSH agent socket to expose to the build (format: \"default|<id>[=<socket>]\")",
+    ),
+    Flag::value("tag", "stringArray", "Name and optionally a tag (format: \"name:tag\")")
+        .short('t'),
+    Flag::value("target", "string", "Set the target build stage to build"),
+    Flag::value("ulimit", "ulimit", "Ulimit options"),
+];
+
+fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
+    let quiet = parsed.on("quiet");
+    let kind = match quiet {
+        true => Kind::Quiet,
+        false => parsed.read("progress", Kind::parse)?.unwrap_or(Kind::Auto),
+    };
+    let source = contexts::open(parsed)?;
+    let request = request::request(parsed, &source)?;
+    let view = build_view::open(kind).map_err(Quit::invalid)?;
+    struct Shared(std::sync::Arc<dyn build_view::View>);
+    impl tug_build::Progress for Shared {
+        fn event(&self, event: tug_build::Event) {
+            self.0.event(event);
+        }
+    }
+    let settings = ctx.engine.settings().clone();
+    let build = Build::new(settings, request, std::sync::Arc::new(Shared(view.clone())));
+    let cancel = build.cancel();
+    let result = interrupt::cancelling(ctx, || cancel.cancel(), || Ok(build.run()))?;
+    view.close(result.is_err());
+    let built = match result {
+        Ok(built) => built,
+        Err(error) => return Err(failure::report(ctx, kind, &error)),
+    };
+    finish(ctx, parsed, &built)?;
+    if quiet {
+        ctx.print_line(built.image.to_string())?;
+    }
+    Ok(0)
+}
+
+/// What is written beside the image.
+fn finish(ctx: &Context, parsed: &Parsed<'_>, built: &Built) -> Result<(), Quit> {
+    if parsed.on("explain") {
+        if built.explanations.is_empty() {
+            ctx.say("every step was cached");
+        }
+        for explanation in &built.explanations {
+            ctx.say(&explanation.title);
+            explanation.reasons.iter().for_each(|reason| ctx.say(format!("  {reason}")));
+        }
+    }
+    let write = |path: &str, text: String| {
+        std::fs::write(path, text).map_err(|error| Quit::io(format_args!("write {path}"), &error))
+    };
+    if let Some(path) = parsed.text("iidfile") {
+        write(path, built.image.to_string())?;
+    }
+    if let Some(path) = parsed.text("metadata-file") {
+        let mut metadata = json!({
+            "containerimage.config.digest": built.image.to_string(),
+            "containerimage.digest": built.image.to_string(),
+        });
+        let names = parsed.list("tag");
+        if !names.is_empty()
+            && let Some(object) = metadata.as_object_mut()
+        {
+            let names: Vec<String> = names.iter().map(|name| request::shown(name)).collect();
+            object.insert("image.name".to_owned(), json!(names.join(",")));
+        }
+        let text = serde_json::to_string_pretty(&metadata).unwrap_or_default();
+        write(path, text)?;
+    }
+    Ok(())
+}
