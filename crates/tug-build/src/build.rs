@@ -93,6 +93,7 @@ pub struct Build {
     request: BuildRequest,
     board: Board,
     cancel: Cancel,
+    failed: Mutex<Option<Digest>>,
 }
 
 /// A tenth of a file system is the cache's unless somebody says otherwise.
@@ -101,7 +102,8 @@ const SHARE: u64 = 10;
 impl Build {
     /// With the engine's settings and somebody to tell.
     pub fn new(settings: Settings, request: BuildRequest, progress: Arc<dyn Progress>) -> Self {
-        Self { settings, request, board: Board::new(progress), cancel: Cancel::default() }
+        let (board, cancel) = (Board::new(progress), Cancel::default());
+        Self { settings, request, board, cancel, failed: Mutex::default() }
     }
 
     /// The way to end it.
@@ -140,10 +142,40 @@ impl Build {
             // The next build reads more files, that is all.
             let _ = context.save();
         }
-        let files = solved?;
+        let files = match solved {
+            Ok(files) => files,
+            Err(error) => {
+                self.keep_failed(&store, &worker, &plan);
+                return Err(error);
+            }
+        };
         let built = self.export(&store, &worker, &plan, &files)?;
         worker.finish()?;
+        Engine::new(self.settings.clone()).settle_later()?;
         Ok(Built { explanations: worker.explanations(), ..built })
+    }
+
+    /// The state of a failed command as an image without a name. Best effort: the failure is what counts.
+    fn keep_failed(&self, store: &Store, worker: &Worker<'_>, plan: &Plan) {
+        let Ok(Some((step, layers))) = worker.failed_layers() else { return };
+        let mut image = plan.image.clone();
+        image.config.env = step.env;
+        image.config.working_dir = step.working_dir;
+        image.config.user = step.user;
+        image.config.entrypoint.clear();
+        image.history.clear();
+        let platform = plan.platform.to_string();
+        let mut whole = Whole { image, layers: &layers, tags: &[], platform, epoch: plan.epoch };
+        let (_, bytes) = export::configuration(&mut whole);
+        if let Ok(id) = export::record(store, worker.lease(), &whole, &bytes) {
+            *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
+        }
+    }
+
+    /// The image of the state in which a command failed, when that was to be kept. To be removed by who
+    /// takes it.
+    pub fn failed_state(&self) -> Option<Digest> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn solve(

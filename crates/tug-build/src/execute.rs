@@ -116,6 +116,15 @@ impl<'b> Worker<'b> {
         std::mem::take(&mut *locked(&self.explanations))
     }
 
+    /// The state a failed command left, its upper directory made a layer.
+    pub(crate) fn failed_layers(
+        &self,
+    ) -> Result<Option<(command::FailedStep, Vec<Layer>)>, BuildError> {
+        let Some(step) = locked(&self.failed).take() else { return Ok(None) };
+        let made = self.adopt(&step.upper, step.layers.clone())?;
+        Ok(Some((step, layers(Some(&made)))))
+    }
+
     /// The last output of a command that failed.
     pub(crate) fn tail(&self, vertex: usize) -> Vec<u8> {
         locked(&self.tails).remove(&vertex).unwrap_or_default()

@@ -37,7 +37,7 @@ pub(crate) fn configuration(whole: &mut Whole<'_>) -> (Digest, Vec<u8>) {
     (Digest::from_sha256(sha2::Sha256::digest(&bytes).into()), bytes)
 }
 
-/// Records it. Layers are made durable first.
+/// Records it. The disk has it soon afterwards: see `tug_store`'s `settle`.
 pub(crate) fn record(
     store: &Store,
     lease: &Lease,
@@ -45,10 +45,6 @@ pub(crate) fn record(
     bytes: &[u8],
 ) -> Result<Digest, BuildError> {
     let id = store.blobs().put(lease, bytes).map_err(tug_store::Error::from)?;
-    let layers = store.layers();
-    if whole.layers.iter().any(|layer| layer.created.is_some()) {
-        layers.sync().map_err(tug_store::Error::from)?;
-    }
     let entry = |layer: &Layer| LayerEntry {
         diff_id: layer.diff_id,
         size: layer.size,

@@ -39,8 +39,6 @@ pub(crate) struct Plan {
     pub image: ImageConfig,
     /// The platform it is for.
     pub platform: Platform,
-    /// Base images by the names the Dockerfile has for them.
-    pub bases: BTreeMap<String, Vec<Layer>>,
     /// `SOURCE_DATE_EPOCH`
     pub epoch: Option<i64>,
 }
@@ -94,7 +92,7 @@ pub(crate) fn lower(
         several: file.stages.len() > 1 || has_foreign_sources(file),
     };
     lowering.stage(target)?;
-    let Lowering { graph, info, mut states, images, target_platform, epoch, .. } = lowering;
+    let Lowering { graph, info, mut states, target_platform, epoch, .. } = lowering;
     let state = states[target].take().ok_or(BuildError::NoStage)?;
     let mut image = state.image;
     for (label, value) in &request.labels {
@@ -106,8 +104,7 @@ pub(crate) fn lower(
         image.architecture.clone_from(&platform.architecture);
         image.variant.clone_from(&platform.variant);
     }
-    let bases = images.into_iter().map(|((name, _), base)| (name, base.layers.clone())).collect();
-    Ok(Plan { graph, info, target: state.files, image, platform, bases, epoch })
+    Ok(Plan { graph, info, target: state.files, image, platform, epoch })
 }
 
 fn target(file: &Dockerfile, request: &BuildRequest) -> Result<usize, BuildError> {

@@ -172,8 +172,6 @@ pub(crate) struct Download {
     pub path: std::path::PathBuf,
     pub file_name: String,
     pub sum: Sum,
-    /// Seconds since the epoch, from the server.
-    pub modified: Option<i64>,
 }
 
 /// The layers of files.

@@ -115,7 +115,7 @@ impl Worker<'_> {
         file.and_then(|file| file.set_modified(time))
             .map_err(BuildError::files("set the time of", &path))?;
         let file_name = http.file_name.clone();
-        Ok(Output::Download(Arc::new(Download { path, file_name, sum, modified })))
+        Ok(Output::Download(Arc::new(Download { path, file_name, sum })))
     }
 
     async fn fetch(

@@ -6,7 +6,6 @@ use super::mode::ModeChange;
 use super::owner::Owner;
 use super::rooted;
 use super::tree::{Entry, Found, Tree};
-use crate::ignore::Rules;
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, Uid,
     XattrFlags,
@@ -471,9 +470,4 @@ fn chown(file: &OwnedFd, owner: Owner) -> Result<(), Errno> {
 /// A path by which the kernel names an open directory.
 pub(crate) fn descriptor_path(fd: BorrowedFd<'_>) -> std::path::PathBuf {
     format!("/proc/self/fd/{}", fd.as_raw_fd()).into()
-}
-
-/// Every entry, with nothing left out.
-pub(crate) fn everything() -> Rules {
-    Rules::default()
 }

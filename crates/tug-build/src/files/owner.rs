@@ -46,11 +46,6 @@ pub(crate) fn resolve(text: &str, root: BorrowedFd<'_>) -> Result<Owner, OwnerEr
     Ok(owner)
 }
 
-/// Whether the files of the image are needed to read it.
-pub(crate) fn has_names(text: &str) -> bool {
-    text.split(':').any(|part| !part.is_empty() && number(part).is_none())
-}
-
 fn number(text: &str) -> Option<u32> {
     if text == "root" { Some(0) } else { text.parse().ok() }
 }
@@ -109,6 +104,5 @@ mod tests {
         assert_eq!(owner(":7"), is(0, 7));
         assert_eq!(owner("nobody"), Err(OwnerError::User("nobody".into())));
         assert_eq!(owner("web:wheel"), Err(OwnerError::Group("wheel".into())));
-        assert!(has_names("web:1") && has_names("1:adm") && !has_names("1:root"));
     }
 }

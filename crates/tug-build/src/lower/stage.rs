@@ -159,7 +159,10 @@ impl<'a> Lowering<'a> {
         let platform = header.platform.clone().unwrap_or_else(|| self.target_platform.clone());
         let span = stage.head.span;
         let base = match replaced {
-            Some(NamedContext::Dir(_)) => return self.begin_on_context(stage, name, own, platform),
+            Some(NamedContext::Dir(_)) => {
+                let name = header.base.clone();
+                return Err(self.fail(BuildError::ContextAsBase { name }, span));
+            }
             Some(NamedContext::Image(image)) => Some(image.clone()),
             None if header.base == "scratch" => None,
             None => Some(header.base.clone()),
@@ -183,18 +186,6 @@ impl<'a> Lowering<'a> {
         let title = state.title(&format!("FROM {}", base.name));
         state.files = self.image_files(&base, title, span);
         Ok((state, triggers))
-    }
-
-    /// `FROM` a context: its files are those of an image without configuration.
-    fn begin_on_context(
-        &mut self,
-        stage: &Stage,
-        _name: String,
-        _own: usize,
-        _platform: Platform,
-    ) -> Result<(StageState<'a>, Vec<String>), BuildError> {
-        let name = stage.base.value.clone();
-        Err(self.fail(BuildError::ContextAsBase { name }, stage.head.span))
     }
 
     fn start_from(&self, state: &mut StageState<'a>, base: &Arc<BaseImage>) -> Vec<String> {

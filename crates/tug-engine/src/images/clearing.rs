@@ -57,7 +57,10 @@ impl Engine {
     }
 
     /// Lets a process sync what was recorded; see `tug_store`'s `settle`.
-    pub(super) fn settle_later(&self) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// When neither a process can be started nor the file system synced.
+    pub fn settle_later(&self) -> Result<(), Error> {
         if self.store.is_unsettled(Duration::ZERO)? && self.start_sweeper().is_err() {
             self.store.settle()?;
         }

@@ -32,7 +32,7 @@ fn name_of(line: LineId) -> String {
 impl Progress for Json {
     fn event(&self, event: Event) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut vertex = |line: LineId, extra: Value| {
+        let vertex = |line: LineId, extra: Value| {
             let (name, started) = known.get(&line).cloned().unwrap_or_default();
             let mut object = Map::new();
             object.insert("digest".into(), json!(name_of(line)));

@@ -135,7 +135,11 @@ fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
     view.close(result.is_err());
     let built = match result {
         Ok(built) => built,
-        Err(error) => return Err(failure::report(ctx, kind, &error)),
+        Err(error) => {
+            let quit = failure::report(ctx, kind, &error);
+            failure::debug(ctx, &build)?;
+            return Err(quit);
+        }
     };
     finish(ctx, parsed, &built)?;
     if quiet {

@@ -2,9 +2,45 @@
 
 use crate::build_view::Kind;
 use crate::context::Context;
+use crate::foreground::{self, Manner, Streams};
 use crate::quit::Quit;
-use tug_build::BuildError;
+use rustix::stdio::{stdin, stdout};
+use tug_build::{Build, BuildError};
+use tug_engine::{Config, CreateRequest};
+use tug_monitor::log::Begin;
 use tug_types::Explain;
+
+/// `--debug`: a shell in the state the failed command left.
+///
+/// # Errors
+/// When the shell's container cannot be made or removed.
+pub(super) fn debug(ctx: &Context, build: &Build) -> Result<(), Quit> {
+    let Some(image) = build.failed_state() else { return Ok(()) };
+    ctx.say("a shell in the state of the failed step; leave it with `exit`");
+    let terminal = rustix::termios::isatty(stdin()) && rustix::termios::isatty(stdout());
+    let mut request = CreateRequest::default();
+    request.config = Config {
+        image: image.to_string(),
+        cmd: Some(vec!["/bin/sh".to_owned()]),
+        attach_stdin: true,
+        attach_stdout: true,
+        attach_stderr: true,
+        open_stdin: true,
+        stdin_once: true,
+        tty: terminal,
+        ..Config::default()
+    };
+    request.host.auto_remove = true;
+    let keys = Vec::new();
+    let streams = Streams { stdin: true, stdout: true, stderr: !terminal };
+    let ended = ctx.engine.run(&request).map_err(Quit::from).and_then(|started| {
+        let begin = Begin::Offset(started.state.log_start);
+        let manner = Manner { streams, detach_keys: keys, sig_proxy: true, begin, redraw: false };
+        foreground::attend(ctx, started, manner)
+    });
+    ctx.engine.remove_image(&image.to_string(), true, None)?;
+    ended.map(drop)
+}
 
 /// Says it all but the last line, which ends the command.
 pub(super) fn report(ctx: &Context, kind: Kind, error: &BuildError) -> Quit {
