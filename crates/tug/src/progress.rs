@@ -92,6 +92,10 @@ impl Progress for Plain {
         let line = match &event {
             PullEvent::Layer { layer, state } => {
                 let Some(words) = words(*state) else { return };
+                if *state == LayerState::Downloaded {
+                    // Done on the way, and said where Docker says it.
+                    self.layer(layer, VERIFYING, VERIFYING);
+                }
                 return self.layer(layer, words, &described(*state, words));
             }
             other => match line(other) {
@@ -104,6 +108,7 @@ impl Progress for Plain {
 }
 
 const RETRYING: &str = "Retrying";
+const VERIFYING: &str = "Verifying Checksum";
 
 /// Docker's words for a state; none for how far a download came.
 fn words(state: LayerState) -> Option<&'static str> {

@@ -20,12 +20,14 @@ const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 const FEW: u64 = 500;
 
 impl Engine {
-    /// Deletes every layer and blob that no image, container or running command refers to.
+    /// Deletes every layer and blob that no image, container or running command refers to, and what
+    /// interrupted pulls left to go on from.
     ///
     /// # Errors
     /// When the store cannot be read, or something cannot be deleted.
     pub fn collect(&self) -> Result<Collected, Error> {
         self.store.sweep().map_err(tug_store::Error::from)?;
+        self.store.partials().sweep(Duration::ZERO).map_err(tug_store::Error::from)?;
         Ok(self.store.collect(Duration::ZERO)?.delete()?)
     }
 

@@ -219,3 +219,30 @@ fn redirects_end() {
         "{message}"
     );
 }
+
+/// Every third request fails, by turns with a 429, a reset and a 503: everything still arrives.
+#[test]
+fn a_flaky_registry_is_only_slow() {
+    let fixture = Fixture::new();
+    let (shelf, layer) = (fixture.shelf(), fixture.layer.clone());
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    let server = serve(fixture.shelf(), move |asked| {
+        let number = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        match number % 9 {
+            0 => Some(Reply::new(429, "").with("Retry-After", "0")),
+            3 => Some(Reply::new(0, "")),
+            6 => Some(Reply::new(503, "")),
+            _ if is(asked, &layer) => {
+                let mut reply = shelf.answer(asked);
+                // Never more than a third of it in one piece.
+                reply.cut_after = Some(110_000);
+                Some(reply)
+            }
+            _ => None,
+        }
+    });
+    let mut patient = settings();
+    patient.retry.tries = 8;
+    let (bytes, _) = download(&server, patient).unwrap();
+    assert!(bytes == fixture.layer_bytes());
+}

@@ -202,3 +202,40 @@ fn a_search_asks_the_registry_that_is_named() {
     s.tug(&["search", "--limit", "101", "x"])
         .refused(1, "limit 101 is outside the range of [1, 100]");
 }
+
+#[test]
+fn settings_and_policies_are_read_from_the_files_the_user_has() {
+    let mut s = Sandbox::empty();
+    let Some(registry) = registry_with_busybox() else { return };
+    let home = s.path("home");
+    s.set_env("HOME", &home);
+    let name = format!("{}/library/busybox", registry.address());
+    s.shell(&format!(
+        "mkdir -p {home}/.config/tug && cd {home}/.config/tug && \
+         echo '{{\"rules\":{{\"{0}/library\":\"reject\"}}}}' >policy.json && \
+         echo '{{\"registries\":{{\"mirror.invalid\":{{\"fallbacks\":[\"http://{0}\"]}}}}}}' >registries.json",
+        registry.address()
+    ))
+    .ok();
+    s.tug(&["pull", &name]).code(1).says("is not wanted here").says("policy.json rejects it");
+    s.tug(&["run", "--rm", &name, "true"]).code(125).says("is not wanted here");
+    // What answers for a registry does not change whose image it is.
+    s.tug(&["pull", "-q", "mirror.invalid/library/busybox"]).ok();
+    let digests = s.tug(&["images", "--format", "{{.Repository}}"]);
+    assert_eq!(digests.ok(), "mirror.invalid/library/busybox");
+    s.shell(&format!("echo '{{\"regstries\":1}}' >{home}/.config/tug/registries.json")).ok();
+    s.tug(&["pull", &name]).code(1).says("registries.json").says("unknown field `regstries`");
+}
+
+#[test]
+fn what_a_pull_kept_goes_with_its_image() {
+    let s = Sandbox::empty();
+    let Some(registry) = registry_with_busybox() else { return };
+    let name = format!("{}/library/busybox", registry.address());
+    s.tug(&["pull", "-q", &name]).ok();
+    let count =
+        |dir: &str| std::fs::read_dir(s.data_root().join(dir)).map_or(0, |entries| entries.count());
+    assert_eq!((count("blobs/sha256"), count("partial")), (3, 0), "config, manifest, layer");
+    s.tug(&["rmi", &name]).ok();
+    assert_eq!(count("blobs/sha256"), 0);
+}
