@@ -134,7 +134,7 @@ fn gather(ctx: &Context) -> Result<Info, Quit> {
         containers_stopped: containers.len() - running - paused,
         images,
         driver: "overlay2",
-        logging_driver: "json-file",
+        logging_driver: "local",
         cgroup_driver: "cgroupfs",
         cgroup_version: cgroup_version(),
         kernel_version: version::kernel(),
