@@ -25,6 +25,7 @@ mod misuse;
 mod mounts;
 mod naming;
 mod network;
+mod platforms;
 mod process;
 mod pruning;
 mod pull;
