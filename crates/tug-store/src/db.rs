@@ -25,8 +25,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One script a version: the database's `user_version` counts those that ran. What has been released
 /// is never edited; the next change is the next script.
-const MIGRATIONS: &[&str] =
-    &[SCHEMA, crate::cache::SCHEMA, SEVERAL_PLATFORMS, crate::settle::SCHEMA];
+const MIGRATIONS: &[&str] = &[
+    SCHEMA,
+    crate::cache::SCHEMA,
+    SEVERAL_PLATFORMS,
+    crate::settle::SCHEMA,
+    crate::listing::SCHEMA,
+];
 
 const VERSION: i64 = MIGRATIONS.len() as i64;
 

@@ -4,7 +4,7 @@
 
 mod clock;
 mod engine;
-mod images;
+mod lists;
 mod logs;
 mod memory;
 mod table;
@@ -26,7 +26,7 @@ pub(crate) struct Site<'a> {
 }
 
 /// Names a run can be narrowed to.
-const PARTS: [&str; 7] = ["run", "exec", "ps", "pss", "images", "once", "logs"];
+const PARTS: [&str; 7] = ["run", "exec", "ps", "pss", "lists", "once", "logs"];
 
 /// Measures everything, or the parts named.
 pub(crate) fn all(
@@ -55,8 +55,8 @@ pub(crate) fn all(
     if wanted("ps") || wanted("pss") {
         crowd(&engines, &mut table)?;
     }
-    if wanted("images") {
-        images::measure(&site, &engines, &mut table)?;
+    if wanted("lists") {
+        lists::measure(&site, &engines, &mut table)?;
     }
     if wanted("logs") {
         logs::measure(&site, &engines, &mut table)?;
