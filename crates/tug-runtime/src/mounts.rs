@@ -419,11 +419,9 @@ fn layers(
 ) -> Result<OwnedFd, Errno> {
     let tree = match (lowers, upper) {
         // An overlay needs two layers.
-        ([only], None) => open_tree(
-            CWD,
-            only,
-            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
-        )?,
+        ([only], None) => {
+            open_tree(CWD, only, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?
+        }
         _ => {
             let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
             let context = context.as_fd();

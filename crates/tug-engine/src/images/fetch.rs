@@ -6,10 +6,12 @@ use super::pull::failed;
 use crate::Error;
 use crate::view::{LayerState, Progress, PullEvent};
 use std::collections::HashSet;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tug_registry::{BlobEvent, BlobReader, Cancel, Client, Descriptor, Resolved, Source, Spool};
-use tug_store::{LayerEntry, LayerError, Layers, Partial, Partials};
+use tug_store::{Blobs, LayerEntry, LayerError, Layers, Partial, Partials};
 use tug_types::{DiffId, Digest, Explain, Failure, ImageReference};
 
 /// Layers under way at once. Inflating bounds each of them to one core's 450 MB/s, so more than
@@ -27,6 +29,7 @@ const PROOF: u64 = 256 << 20;
 pub(super) struct Fetch<'a> {
     pub(super) store: Layers,
     pub(super) partials: Partials,
+    pub(super) blobs: Blobs,
     pub(super) claim: &'a Claim,
     pub(super) client: &'a Client,
     pub(super) resolved: &'a Resolved,
@@ -120,6 +123,9 @@ impl Fetch<'_> {
                 tell(&**self.progress, blob, state);
             }
             if fetch {
+                // Should it be here, it must not be collected meanwhile.
+                let protected = self.claim.lease().protect_blob(&blob.digest);
+                protected.map_err(tug_store::Error::from)?;
                 jobs.push(Job { blob, diff_id });
             }
         }
@@ -130,13 +136,14 @@ impl Fetch<'_> {
     fn layer(&self, job: &Job<'_>, crew: &Crew<'_>) -> Result<(), Stopped> {
         let mut source = self.resolved.source.clone();
         loop {
-            let before = self.partials.length(&job.blob.digest);
-            match self.layer_from(&source, job, crew, before > 0) {
+            let kept = self.blobs.contains(&job.blob.digest);
+            let before = kept || self.partials.length(&job.blob.digest) > 0;
+            match self.layer_from(&source, job, crew, before) {
                 Err(Broken::Content(error)) => {
                     let _ = self.partials.discard(&job.blob.digest);
                     match source.next() {
                         // What was left from before may be what was wrong.
-                        _ if before > 0 => {}
+                        _ if before => {}
                         Some(next) => source = next,
                         None => return Err(Stopped { error, resumable: true }),
                     }
@@ -159,8 +166,12 @@ impl Fetch<'_> {
         resumed: bool,
     ) -> Result<(), Broken> {
         let observer = observer(self.progress.clone(), job.blob.clone());
-        let (partials, digest) = (self.partials.clone(), job.blob.digest);
+        let (partials, blobs, digest) =
+            (self.partials.clone(), self.blobs.clone(), job.blob.digest);
         let open = move || {
+            if let Some(whole) = Whole::open(&blobs, digest) {
+                return Some(Box::new(whole) as Box<dyn Spool>);
+            }
             // Without a place to keep it, it is fetched all the same.
             let partial = partials.take(&digest).ok().flatten()?;
             Some(Box::new(Kept(Some(partial))) as Box<dyn Spool>)
@@ -241,6 +252,43 @@ impl Spool for Kept {
         {
             partial.discard();
         }
+    }
+}
+
+/// A blob that is here although its layer is not: nothing of it needs to come over the network.
+struct Whole {
+    file: File,
+    length: u64,
+    blobs: Blobs,
+    digest: Digest,
+}
+
+impl Whole {
+    fn open(blobs: &Blobs, digest: Digest) -> Option<Self> {
+        let file = blobs.open(&digest).ok()?;
+        let length = file.metadata().ok()?.len();
+        Some(Self { file, length, blobs: blobs.clone(), digest })
+    }
+}
+
+impl Spool for Whole {
+    fn length(&self) -> u64 {
+        self.length
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.file.read_at(buffer, offset)
+    }
+
+    fn append(&mut self, _: &[u8]) -> std::io::Result<()> {
+        // Shorter than it should be: then it is not that blob, as its digest will tell.
+        Ok(())
+    }
+
+    fn clear(&mut self) {
+        self.length = 0;
+        // Damaged, and about to be fetched anew.
+        let _ = self.blobs.remove(&self.digest);
     }
 }
 

@@ -195,6 +195,7 @@ impl Engine {
         let fetched = fetch::layers(&fetch::Fetch {
             store: self.store.layers(),
             partials: partials.clone(),
+            blobs: self.store.blobs(),
             claim: intake.claim()?,
             client,
             resolved: &resolved,

@@ -123,7 +123,7 @@ fn an_image_without_layers_is_an_image() {
 }
 
 #[test]
-fn a_layer_lost_from_the_store_is_fetched_again() {
+fn a_layer_lost_from_the_store_is_made_again_of_its_blob_or_fetched() {
     let fixture = Fixture::new();
     let server = serve(fixture.shelf(), |_| None);
     let sandbox = Sandbox::new();
@@ -133,7 +133,22 @@ fn a_layer_lost_from_the_store_is_fetched_again() {
     sandbox.pull(&app(&server)).unwrap();
     assert!(sandbox.engine.store().layers().contains(&lost));
     assert_eq!(server.count(&fixture.layers[0].digest), 1);
-    assert_eq!(server.count(&fixture.layers[1].digest), 2);
+    assert_eq!(server.count(&fixture.layers[1].digest), 1, "its blob was kept");
+    // A damaged blob is noticed (here when its rest has come) and fetched anew, a lost one too.
+    let blobs = sandbox.engine.store().blobs();
+    let blob = Digest::parse(&fixture.layers[1].digest).unwrap();
+    let file = sandbox.file(&fixture.layers[1], "file1");
+    for (round, damage) in [(3, true), (4, false)] {
+        match damage {
+            true => std::fs::write(blobs.path(&blob), vec![0; 5000]).unwrap(),
+            false => blobs.remove(&blob).unwrap(),
+        }
+        assert!(sandbox.engine.store().layers().remove(&lost).unwrap());
+        sandbox.pull(&app(&server)).unwrap();
+        assert_eq!(server.count(&fixture.layers[1].digest), round);
+        assert!(std::fs::read(&file).unwrap() == noise(1));
+        assert!(blobs.contains(&blob));
+    }
 }
 
 #[test]
