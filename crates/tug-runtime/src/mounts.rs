@@ -85,11 +85,21 @@ pub(crate) fn overlay(
             .map_err(failed)?;
     }
     let layers = Layers { lowers: &lowers, upper, work, volatile: *volatile };
-    match layers.compose() {
-        // Linux before 6.8 takes them only in one text, and that only through mount(2).
-        Err(Errno::INVAL) if ids.is_none() => layers.compose_by_text(mount_point).map_err(failed),
-        composed => composed.map_err(failed),
+    // An older kernel takes them only in one text, and that only through mount(2). With id maps the text
+    // will not do: there the kernel's refusal is the answer.
+    if ids.is_none() && !takes_layers_one_by_one() {
+        return layers.compose_by_text(mount_point).map_err(failed);
     }
+    layers.compose().map_err(failed)
+}
+
+/// Whether overlayfs knows `lowerdir+` (Linux 6.8). Asking it would leave a complaint in the kernel's log
+/// at every start.
+fn takes_layers_one_by_one() -> bool {
+    let system = rustix::system::uname();
+    let mut numbers = system.release().to_bytes().split(|byte| !byte.is_ascii_digit());
+    let mut next = || std::str::from_utf8(numbers.next()?).ok()?.parse::<u32>().ok();
+    (next(), next()) >= (Some(6), Some(8))
 }
 
 /// The parts of an overlay, as this process sees them.

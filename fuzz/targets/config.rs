@@ -1,0 +1,6 @@
+//! Image configs.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| tug_registry::fuzzing::config(bytes));
