@@ -79,21 +79,17 @@ impl ImageReference {
         if !repository.split('/').all(is_path_component) || !registry.is_none_or(is_domain) {
             return Err(grammar());
         }
-        if repository.len() > 255 {
-            return Err(ReferenceError::TooLong);
-        }
         let registry = match registry {
             None | Some("index.docker.io" | "registry-1.docker.io") => DEFAULT_REGISTRY,
             Some(other) => other,
         };
         let official = registry == DEFAULT_REGISTRY && !repository.contains('/');
+        let repository = format!("{}{repository}", if official { "library/" } else { "" });
+        if repository.len() > 255 {
+            return Err(ReferenceError::TooLong);
+        }
         let tag = tag.or(if digest.is_none() { Some("latest") } else { None });
-        Ok(Self {
-            registry: registry.to_owned(),
-            repository: format!("{}{repository}", if official { "library/" } else { "" }),
-            tag: tag.map(str::to_owned),
-            digest,
-        })
+        Ok(Self { registry: registry.to_owned(), repository, tag: tag.map(str::to_owned), digest })
     }
 
     /// The registry's host and optional port; `docker.io` when none was written.
@@ -295,5 +291,13 @@ mod tests {
         ] {
             assert!(ImageReference::parse(text).is_err(), "{text:?} was accepted");
         }
+    }
+
+    #[test]
+    fn the_length_counts_with_what_is_left_out() {
+        // `library/` is part of the path; a fuzzer found one that did not read back.
+        assert!(ImageReference::parse(&"a".repeat(255 - "library/".len())).is_ok());
+        let long = ImageReference::parse(&"a".repeat(256 - "library/".len()));
+        assert!(matches!(long, Err(ReferenceError::TooLong)), "{long:?}");
     }
 }
