@@ -6,10 +6,11 @@
 //! ```
 //! What worked is remembered for each repository of an endpoint (and kind of access) until it expires or is refused.
 
+use crate::ask::{Ask, What};
 use crate::challenge::Challenge;
 use crate::credentials::{self, Credentials, CredentialsError, Secret};
 use crate::endpoint::{Endpoint, is_loopback};
-use crate::error::{Ask, Error, What};
+use crate::error::Error;
 use crate::refusal::Refusal;
 use crate::transport::{Outgoing, Transport, read_limited};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};

@@ -5,8 +5,9 @@
 //! that commits at the end commits nothing false. Bytes before that are unverified.
 
 use crate::Descriptor;
+use crate::ask::{Ask, What};
 use crate::endpoint::{Endpoint, Source};
-use crate::error::{Ask, Error, What};
+use crate::error::Error;
 use crate::spool::Spool;
 use crate::transport::{Transport, cause};
 use bytes::Bytes;

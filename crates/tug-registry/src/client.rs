@@ -1,9 +1,10 @@
 //! The blocking face of the crate: a client that owns its runtime.
 
 use crate::Descriptor;
+use crate::ask::{Ask, What};
 use crate::blob::{BlobEvent, BlobStream};
 use crate::endpoint::{Source, endpoints};
-use crate::error::{Ask, Error, What};
+use crate::error::Error;
 use crate::platform::Platform;
 use crate::reader::BlobReader;
 use crate::resolve::{Resolved, Resolver};

@@ -15,6 +15,7 @@
 //! manifest bytes together with their type, and a say in every redirect. Identity tokens, retries,
 //! mirrors in order and resuming would be ours either way.
 
+mod ask;
 mod auth;
 mod base64;
 mod blob;
@@ -45,12 +46,13 @@ mod vault;
 
 pub mod media;
 
+pub use ask::{Access, Ask, What};
 pub use blob::BlobEvent;
 pub use client::Client;
 pub use config::{ConfigHead, RootFs};
 pub use credentials::CredentialsError;
 pub use endpoint::Source;
-pub use error::{Access, Ask, Error, Tried, What};
+pub use error::{Error, Tried};
 pub use login::{Account, Keeper, forget, keep, registry_name};
 pub use manifest::{Descriptor, Index, Manifest, ManifestError, Parsed, parse};
 pub use platform::{Platform, PlatformError};

@@ -1,11 +1,12 @@
 //! Logging in and out: asking the registry whether it knows somebody, and keeping or forgetting
 //! what it takes.
 
+use crate::ask::{Ask, What};
 use crate::base64;
 use crate::client::Client;
 use crate::credentials::{self, Credentials, CredentialsError, Secret};
 use crate::endpoint::own_endpoint;
-use crate::error::{Ask, Error, What};
+use crate::error::Error;
 use crate::settings::Settings;
 use crate::transport::Outgoing;
 use crate::vault;

@@ -4,8 +4,9 @@
 //! The channel is what makes a layer a pipeline: the socket is read and hashed on one core while
 //! another inflates, and a slow disk holds the network back instead of filling memory.
 
+use crate::ask::Ask;
 use crate::blob::BlobStream;
-use crate::error::{Ask, Error};
+use crate::error::Error;
 use crate::spool::OpenSpool;
 use bytes::{Buf, Bytes};
 use std::io::{self, Read};

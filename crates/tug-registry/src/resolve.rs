@@ -1,10 +1,11 @@
 //! From a reference to everything but the layers: index, manifest and config, each verified
 //! against the digest that names it, from the first endpoint that has them.
 
+use crate::ask::{Ask, What};
 use crate::blob::BlobStream;
 use crate::config::ConfigHead;
 use crate::endpoint::{Endpoint, Source, endpoints};
-use crate::error::{Ask, Error, Tried, What};
+use crate::error::{Error, Tried};
 use crate::manifest::{self, Descriptor, Manifest, Parsed};
 use crate::media::{self, LayerKind};
 use crate::platform::Platform;

@@ -1,9 +1,10 @@
 //! Searching: Docker Hub's first protocol, which a few other registries answer too, and the list of
 //! repositories for those that do not.
 
+use crate::ask::{Ask, What};
 use crate::client::Client;
 use crate::endpoint::own_endpoint;
-use crate::error::{Ask, Error, What};
+use crate::error::Error;
 use crate::transport::{Outgoing, read_limited};
 use crate::upload::pages;
 use reqwest::Method;

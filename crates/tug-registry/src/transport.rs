@@ -3,10 +3,11 @@
 //! Layers, inside out: `follow` sends one request and follows its redirects; `attempt` finds the
 //! scheme that answers; `authorised` answers one challenge; `request` tries again with back-off.
 
+use crate::ask::{Ask, What};
 use crate::auth::denied;
 use crate::challenge::Challenge;
 use crate::endpoint::{Endpoint, is_loopback};
-use crate::error::{Ask, Error, What};
+use crate::error::Error;
 use crate::refusal::{Refusal, retry_after};
 use crate::settings::Settings;
 use crate::tls::Clients;

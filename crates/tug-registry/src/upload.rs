@@ -16,8 +16,9 @@
 //! broken piece that it got, and then answers 404 to whoever knows the old length only. The digest
 //! is told at the end, so what is sent may be made while it is sent.
 
+use crate::ask::{Ask, What};
 use crate::endpoint::{Endpoint, is_loopback, own_endpoint};
-use crate::error::{Ask, Error, What};
+use crate::error::Error;
 use crate::transport::{Outgoing, Transport};
 use bytes::Bytes;
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RANGE};
