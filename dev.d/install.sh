@@ -26,6 +26,7 @@ install_all() {
   fi
   unpack_tool docker-registry usr/bin/docker-registry
   unpack_tool busybox-static bin/busybox
+  unpack_tool umoci usr/bin/umoci
   install_target
   install_nextest
 }

@@ -23,6 +23,7 @@ mod challenge;
 mod client;
 mod config;
 mod credentials;
+mod download;
 mod endpoint;
 mod error;
 #[doc(hidden)]
@@ -51,6 +52,7 @@ pub use blob::BlobEvent;
 pub use client::Client;
 pub use config::{ConfigHead, RootFs};
 pub use credentials::CredentialsError;
+pub use download::{Download, DownloadError};
 pub use endpoint::Source;
 pub use error::{Error, Tried};
 pub use login::{Account, Keeper, forget, keep, registry_name};

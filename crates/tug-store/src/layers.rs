@@ -78,6 +78,36 @@ impl Trash {
     }
 }
 
+/// A layer out of its place that may come back.
+#[derive(Debug)]
+pub struct Aside {
+    path: PathBuf,
+    place: PathBuf,
+    layer: DiffId,
+}
+
+impl Aside {
+    /// Deletes it.
+    ///
+    /// # Errors
+    /// When a file cannot be removed.
+    pub fn delete(self) -> Result<(), LayerError> {
+        Ok(remove_tree(&self.path)?)
+    }
+
+    /// Puts it where it was, unless another one is there now.
+    ///
+    /// # Errors
+    /// When it cannot be moved.
+    pub fn put_back(self) -> Result<(), LayerError> {
+        match rename_new(&self.path, &self.place) {
+            Ok(()) => Ok(()),
+            Err(Errno::EXIST | Errno::NOTEMPTY) => self.delete(),
+            Err(error) => Err(LayerError::Commit { layer: self.layer, source: error.into() }),
+        }
+    }
+}
+
 impl Layers {
     /// The layers below the data root `root`. Nothing is made before the first write.
     pub fn new(root: &Path) -> Self {
@@ -145,7 +175,19 @@ impl Layers {
         source: impl Read + Send,
         expected: Option<DiffId>,
     ) -> Result<LayerInfo, LayerError> {
-        self.unpack_with(lease, source, expected, &UnpackOptions::default())
+        self.unpack_with(lease, source, expected, &self.limits())
+    }
+
+    /// What a stranger's archive may cost: no more bytes than the disk has in all, however well they
+    /// compress. Zeros take no space, but time.
+    fn limits(&self) -> UnpackOptions {
+        const LEAST: u64 = 16 << 30;
+        let mut options = UnpackOptions::default();
+        if let Ok(disk) = rustix::fs::statvfs(&self.root) {
+            let size = disk.f_blocks.saturating_mul(disk.f_frsize).max(LEAST);
+            options.limits.bytes = options.limits.bytes.min(size);
+        }
+        options
     }
 
     /// The same with limits of the caller's choice.
@@ -265,6 +307,15 @@ impl Layers {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(LayerError::Detach { layer: *layer, source }),
         }
+    }
+
+    /// Moves a layer out of its place to see whether a better one takes it.
+    ///
+    /// # Errors
+    /// When it cannot be moved.
+    pub fn set_aside(&self, layer: &DiffId) -> Result<Option<Aside>, LayerError> {
+        let trash = self.detach_unchecked(layer)?;
+        Ok(trash.map(|trash| Aside { path: trash.path, place: self.dir(layer), layer: *layer }))
     }
 
     /// The exact tar of a layer, made from its skeleton and its files.

@@ -54,6 +54,8 @@ pub(crate) enum ImageError {
     OtherPlatform { name: String, wanted: String, actual: String },
     #[error("{name} cannot be made from the files of its layer")]
     Unreadable { name: String, source: std::io::Error },
+    #[error("{what} {digest} came from no registry, so it cannot be fetched again")]
+    NoSource { what: &'static str, digest: Digest },
     #[error("--platform")]
     Platform { source: PlatformError },
     #[error("{instruction} is not a valid change command")]
@@ -74,7 +76,7 @@ impl Explain for ImageError {
             Self::NoPlatform { .. } | Self::WrongPlatform { .. } | Self::OtherPlatform { .. } => {
                 Kind::NotFound
             }
-            Self::Unreadable { .. } => Kind::Internal,
+            Self::NoSource { .. } | Self::Unreadable { .. } => Kind::Internal,
             _ => Kind::Invalid,
         }
     }

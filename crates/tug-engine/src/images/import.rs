@@ -17,13 +17,23 @@ pub struct ImportOptions {
     pub reference: Option<ImageReference>,
     /// `-c`: Dockerfile instructions.
     pub changes: Vec<String>,
-    /// `-m`; `None` is `Imported from -`.
+    /// Where the tar comes from, for the history: `-` or an address.
+    pub source: String,
+    /// `-m`; `None` is `Imported from SOURCE`.
     pub message: Option<String>,
     /// `--platform`: what the files are for; `None` is this machine.
     pub platform: Option<String>,
 }
 
 impl Engine {
+    /// The tar at a `http://` or `https://` address, for [`import`](Self::import).
+    ///
+    /// # Errors
+    /// When there is no answer, or another one than a file.
+    pub fn fetch(&self, url: &str) -> Result<impl Read + Send, Error> {
+        tug_registry::Download::start(url).map_err(|error| Error::from_explain(&error))
+    }
+
     /// Makes an image of a tar, plain or compressed. Returns its id.
     ///
     /// # Errors
@@ -40,10 +50,12 @@ impl Engine {
             .map_err(|error| Error::Store(error.into()))?;
         intake.claim()?.remember(layer.diff_id);
         let created = crate::time::rfc3339(crate::time::now());
+        let source = if options.source.is_empty() { "-" } else { &options.source };
+        let imported = format!("Imported from {source}");
         let config = configuration(
             &platform.unwrap_or_else(Platform::host),
             &created,
-            options.message.as_deref().unwrap_or("Imported from -"),
+            options.message.as_deref().unwrap_or(&imported),
             &changed,
             &layer.diff_id.0,
         );

@@ -15,6 +15,7 @@
 //! | `import` | a root filesystem into an image of one layer |
 //! | `changes` | Dockerfile instructions given on the command line |
 //! | `intake` | what all of them share: the lease, the recording, the undo |
+//! | `check` | proving what is here, fetching again what is broken |
 //! | `clearing` | giving space back |
 //! | `variants` | the image of a name for a platform |
 //! | `error` | what can be wrong with an archive or a change |
@@ -26,6 +27,7 @@
 mod account;
 mod archive;
 mod changes;
+mod check;
 mod clearing;
 mod commit;
 mod docker_archive;
@@ -46,6 +48,7 @@ mod tests;
 mod variants;
 
 pub use account::LoggedIn;
+pub use check::{Broken, Checked, Damage};
 pub use clearing::SWEEPER;
 pub use commit::CommitOptions;
 pub use export::Export;

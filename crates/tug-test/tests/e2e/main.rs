@@ -8,9 +8,11 @@
     reason = "tests read their environment and tell what a failure needs to be repeated"
 )]
 
+mod archives;
 mod at_once;
 mod attach;
 mod budget;
+mod commit;
 mod exec;
 mod faults;
 mod host_network;

@@ -11,7 +11,7 @@ use tug_engine::ImportOptions;
 
 pub(crate) static COMMAND: Command = Command {
     names: &["import", "image import"],
-    usage: "[OPTIONS] file|- [REPOSITORY[:TAG]]",
+    usage: "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
     about: "Make an image of a root filesystem's tar archive",
     flags: &[&[
         Flag::value("change", "list", "Apply a Dockerfile instruction to the image").short('c'),
@@ -28,10 +28,7 @@ fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
     let reference = parsed.arguments.get(1).map(|name| pull::reference(name)).transpose()?;
     let input: Box<dyn Read + Send> = match source {
         "-" => Box::new(std::io::stdin()),
-        url if url.starts_with("http://") || url.starts_with("https://") => {
-            return Err(Quit::invalid("import from a URL is not supported by tug yet")
-                .with_hint(format!("`curl -L {url} | tug import - NAME`")));
-        }
+        url if is_address(url) => Box::new(ctx.engine.fetch(url)?),
         path => match File::open(path) {
             Ok(file) => Box::new(file),
             Err(error) => return Err(Quit::io(format_args!("open {path}"), &error)),
@@ -39,10 +36,15 @@ fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
     };
     let options = ImportOptions {
         reference,
+        source: if is_address(source) { source.to_owned() } else { "-".to_owned() },
         changes: parsed.list("change"),
         message: parsed.text("message").map(str::to_owned),
         platform: parsed.text("platform").map(str::to_owned),
     };
     let id = interrupt::sweeping_up(ctx, || Ok(ctx.engine.import(input, options)?))?;
     ctx.print_line(id.to_string()).map(|()| 0)
+}
+
+fn is_address(source: &str) -> bool {
+    source.starts_with("http://") || source.starts_with("https://")
 }

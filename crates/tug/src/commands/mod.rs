@@ -2,6 +2,7 @@
 
 pub(crate) mod attach;
 pub(crate) mod build;
+pub(crate) mod check;
 pub(crate) mod commit;
 pub(crate) mod completion;
 pub(crate) mod create;
@@ -83,6 +84,7 @@ pub(crate) static COMMANDS: &[&Command] = &[
     &volume::RM,
     &df::COMMAND,
     &system::RESET,
+    &check::COMMAND,
     &prune::IMAGE,
     &prune::CONTAINER,
     &prune::VOLUME,

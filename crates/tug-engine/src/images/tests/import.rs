@@ -20,6 +20,7 @@ fn a_tar_becomes_an_image_with_the_changes_asked_for() {
         .import(
             tar.as_slice(),
             ImportOptions {
+                source: String::new(),
                 reference: Some(reference("box:1")),
                 changes: vec![r#"CMD ["sh"]"#.to_owned(), "ENV A=b".to_owned()],
                 message: Some("from a tar".to_owned()),
