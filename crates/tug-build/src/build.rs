@@ -122,7 +122,8 @@ impl Build {
         let store = Store::new(&self.settings.data_root);
         let lease = Lease::create(store.root()).map_err(tug_store::Error::from)?;
         let plan = self.plan(&file, &global, &lease)?;
-        let contexts = self.contexts(&plan, path.as_deref())?;
+        let rules = self.rules(path.as_deref())?;
+        let contexts = self.contexts(&plan, &rules)?;
         let means = Means {
             graph: &plan.graph,
             info: &plan.info,
@@ -320,7 +321,7 @@ impl Build {
     fn contexts(
         &self,
         plan: &Plan,
-        dockerfile: Option<&Path>,
+        rules: &Rules,
     ) -> Result<BTreeMap<String, Arc<Tree>>, BuildError> {
         let needed = match plan.target {
             Some(target) => plan.graph.needed(&[target]),
@@ -330,7 +331,7 @@ impl Build {
         for id in plan.graph.ids().filter(|id| needed.get(id.index()) == Some(&true)) {
             let Op::Context { name } = &plan.graph.vertex(id).operation else { continue };
             let (dir, rules) = match name.as_str() {
-                "" => (self.request.context.clone(), self.rules(dockerfile)?),
+                "" => (self.request.context.clone(), rules.clone()),
                 name => match self.request.contexts.get(name) {
                     Some(NamedContext::Dir(dir)) => {
                         (Some(dir.clone()), read_rules(&dir.join(".dockerignore"))?.0)

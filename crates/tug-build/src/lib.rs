@@ -24,6 +24,7 @@ mod image;
 mod lower;
 mod ops;
 mod progress;
+mod prune;
 mod request;
 mod signal;
 
@@ -34,5 +35,6 @@ pub use files::copy::CopyError;
 pub use files::owner::OwnerError;
 pub use files::tree::TreeError;
 pub use progress::{Event, LineId, Progress, Silent};
+pub use prune::{CacheEntry, PruneOptions, Pruned, cache_entries, prune_cache};
 pub use request::{BuildRequest, DockerfileSource, NamedContext, Secret};
 pub use tug_dockerfile::Platform;

@@ -289,7 +289,7 @@ fn record(request: &StepRequest) -> Record {
         hostname: request.hostname.clone(),
         user: request.user.clone(),
         cmd: Some(request.args.clone()),
-        env: request.env.clone(),
+        // Variables are not written down: there may be secrets among them.
         working_dir: request.working_dir.clone(),
         ..Config::default()
     };

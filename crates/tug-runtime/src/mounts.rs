@@ -78,7 +78,7 @@ pub(crate) fn overlay(
         mapped.push(tree);
         Ok(name.into())
     };
-    let lowers = lowers.iter().map(|lower| seen(lower)).collect::<Result<Vec<_>, _>>()?;
+    let lowers = once(lowers).map(|lower| seen(lower)).collect::<Result<Vec<_>, _>>()?;
     if let Some((_, owner)) = ids {
         // What is written is stored with the outside ids; only the image is seen through the maps.
         rustix::fs::chown(upper, Some(Uid::from_raw(owner)), Some(Gid::from_raw(owner)))
@@ -100,6 +100,13 @@ fn takes_layers_one_by_one() -> bool {
     let mut numbers = system.release().to_bytes().split(|byte| !byte.is_ascii_digit());
     let mut next = || std::str::from_utf8(numbers.next()?).ok()?.parse::<u32>().ok();
     (next(), next()) >= (Some(6), Some(8))
+}
+
+/// Every layer once: the kernel refuses one that comes twice (an image may well have several empty ones).
+/// What the lower one holds, the upper one shows.
+fn once(lowers: &[PathBuf]) -> impl Iterator<Item = &PathBuf> {
+    let mut seen = std::collections::HashSet::new();
+    lowers.iter().filter(move |lower| seen.insert(*lower))
 }
 
 /// The parts of an overlay, as this process sees them.
@@ -427,11 +434,14 @@ fn layers(
     at: &Path,
     path: &ContainerPath,
 ) -> Result<OwnedFd, Errno> {
-    let tree = match (lowers, upper) {
+    let lowers: Vec<&PathBuf> = once(lowers).collect();
+    let tree = match (lowers.as_slice(), upper) {
         // An overlay needs two layers.
-        ([only], None) => {
-            open_tree(CWD, only, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?
-        }
+        ([only], None) => open_tree(
+            CWD,
+            only.as_path(),
+            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
+        )?,
         _ => {
             let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
             let context = context.as_fd();

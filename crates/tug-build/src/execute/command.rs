@@ -102,7 +102,7 @@ impl Worker<'_> {
             Ok(0) => self.adopt(&upper, base),
             Ok(code) => {
                 self.cancel.check()?;
-                self.keep_failed(&request, base, upper);
+                self.keep_failed(exec, base, upper);
                 Err(BuildError::Command { command: request.args.join(" "), code, why: None })
             }
             Err(error) => Err(error),
@@ -144,16 +144,17 @@ impl Worker<'_> {
         Ok(record.exit_code)
     }
 
-    fn keep_failed(&self, request: &StepRequest, layers: Vec<Layer>, upper: PathBuf) {
+    /// Without secrets.
+    fn keep_failed(&self, exec: &Exec, layers: Vec<Layer>, upper: PathBuf) {
         if !self.request.debug {
             return;
         }
         let failed = FailedStep {
             layers,
             upper,
-            env: request.env.clone(),
-            working_dir: request.working_dir.clone(),
-            user: request.user.clone(),
+            env: exec.env.iter().map(|(name, value)| format!("{name}={value}")).collect(),
+            working_dir: exec.working_dir.clone(),
+            user: exec.user.clone(),
         };
         locked(&self.failed).get_or_insert(failed);
     }

@@ -27,8 +27,11 @@ impl Overlay {
         lowers: &[PathBuf],
         upper: Option<(&Path, &Path)>,
     ) -> Result<Self, Errno> {
+        // One that comes twice is refused; what the lower one holds, the upper one shows.
+        let mut seen = std::collections::HashSet::new();
+        let lowers: Vec<&PathBuf> = lowers.iter().filter(|lower| seen.insert(*lower)).collect();
         // An overlay needs two layers.
-        if let ([only], None) = (lowers, upper) {
+        if let ([only], None) = (lowers.as_slice(), upper) {
             return Ok(Self { root: super::rooted::open_root(only)?, _mount: None });
         }
         let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;

@@ -12,6 +12,7 @@ mod archives;
 mod at_once;
 mod attach;
 mod budget;
+mod build;
 mod commit;
 mod exec;
 mod faults;

@@ -2,6 +2,7 @@
 
 pub(crate) mod attach;
 pub(crate) mod build;
+pub(crate) mod builder;
 pub(crate) mod check;
 pub(crate) mod commit;
 pub(crate) mod completion;
@@ -63,6 +64,8 @@ pub(crate) static COMMANDS: &[&Command] = &[
     &port::COMMAND,
     &rename::COMMAND,
     &build::COMMAND,
+    &builder::PRUNE,
+    &builder::DU,
     &pull::COMMAND,
     &push::COMMAND,
     &login::LOGIN,

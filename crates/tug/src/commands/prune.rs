@@ -192,7 +192,7 @@ fn total(bytes: u64) -> String {
 }
 
 /// Asks, unless `--force` says not to.
-fn confirmed(ctx: &Context, parsed: &Parsed<'_>, warning: &str) -> Result<bool, Quit> {
+pub(super) fn confirmed(ctx: &Context, parsed: &Parsed<'_>, warning: &str) -> Result<bool, Quit> {
     if parsed.on("force") {
         return Ok(true);
     }

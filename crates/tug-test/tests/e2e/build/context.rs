@@ -1,0 +1,120 @@
+//! Where the files come from.
+
+use super::{Project, in_app};
+use std::os::unix::fs::symlink;
+use tug_test::sandbox::Sandbox;
+
+#[test]
+fn ignored_files_are_not_there_and_exceptions_are() {
+    let s = Sandbox::new();
+    let p = Project::new(
+        &s,
+        "FROM busybox\nCOPY . /all/\n",
+        &[
+            (".dockerignore", "# comment\n*.log\nnode_modules\n**/tmp\ndocs\n!docs/keep.md\n"),
+            ("a.log", ""),
+            ("b.txt", ""),
+            ("node_modules/x/y", ""),
+            ("deep/tmp/z", ""),
+            ("deep/c.log", ""),
+            ("docs/drop.md", ""),
+            ("docs/keep.md", ""),
+        ],
+    );
+    p.build(&s, &[]);
+    let seen = in_app(&s, "cd /all && find . -type f | sort");
+    assert_eq!(seen, "./.dockerignore\n./Dockerfile\n./b.txt\n./deep/c.log\n./docs/keep.md");
+    p.write("Dockerfile", "FROM busybox\nCOPY a.log /\n");
+    p.try_build(&s, &[]).code(1).says("\"/a.log\": not found").hint("ignore file");
+    p.write("Other", "FROM busybox\nCOPY . /all/\n");
+    p.write("Other.dockerignore", "*\n!b.txt\n");
+    p.build(&s, &["-f", &format!("{}/Other", p.path())]);
+    assert_eq!(in_app(&s, "cd /all && find . -type f"), "./b.txt");
+}
+
+#[test]
+fn dockerfiles_and_contexts_come_through_pipes() {
+    let s = Sandbox::new();
+    let built = s.tug_with(&["build", "-t", "app", "-"], b"FROM busybox\nRUN echo piped > /f\n");
+    built.ok();
+    assert_eq!(in_app(&s, "cat /f"), "piped");
+    let p = Project::new(
+        &s,
+        "FROM busybox\nCOPY f /f\n",
+        &[("f", "in a tar"), ("sub/D", "FROM busybox\nCOPY f /g\n")],
+    );
+    s.shell(&format!("tar -C {} -cz . | \"$TUG\" build -t app -", p.path())).ok();
+    assert_eq!(in_app(&s, "cat /f"), "in a tar");
+    s.shell(&format!("tar -C {} -c . | \"$TUG\" build -t app -f sub/D -", p.path())).ok();
+    assert_eq!(in_app(&s, "cat /g"), "in a tar");
+    let dockerfile = b"FROM busybox\nCOPY f /h\n";
+    s.tug_with(&["build", "-t", "app", "-f", "-", &p.path()], dockerfile).ok();
+    assert_eq!(in_app(&s, "cat /h"), "in a tar");
+}
+
+#[test]
+fn odd_files_are_copied_or_left_out() {
+    let s = Sandbox::new();
+    let p = Project::new(&s, "FROM busybox\nCOPY . /all/\n", &[("f", "x"), ("sub/g", "y")]);
+    let _socket = std::os::unix::net::UnixListener::bind(p.dir.join("socket")).unwrap();
+    s.shell(&format!("mkfifo {0}/fifo; ln {0}/f {0}/hard; chmod 4755 {0}/f", p.path())).ok();
+    symlink("/etc/passwd", p.dir.join("absolute")).unwrap();
+    symlink("../../../../etc", p.dir.join("up")).unwrap();
+    symlink("nowhere", p.dir.join("dangling")).unwrap();
+    let mut deep = p.dir.join("deep");
+    for _ in 0..200 {
+        deep.push("directory");
+    }
+    std::fs::create_dir_all(&deep).unwrap();
+    p.build(&s, &[]);
+    let seen = in_app(
+        &s,
+        "cd /all && ls; for l in absolute up dangling; do readlink $l; done; stat -c '%a %h %F' f fifo",
+    );
+    assert_eq!(
+        seen,
+        "Dockerfile\nabsolute\ndangling\ndeep\nf\nfifo\nhard\nsub\nup\n/etc/passwd\n../../../../etc\nnowhere\n4755 2 regular file\n644 1 fifo"
+    );
+    let out = Project::new(&s, "FROM busybox\nCOPY out /x\n", &[]);
+    symlink("/etc/shadow", out.dir.join("out")).unwrap();
+    out.try_build(&s, &[]).code(1).says("not found");
+    let above = Project::new(&s, "FROM busybox\nCOPY ../../../etc/hostname /x\n", &[]);
+    above.try_build(&s, &[]).code(1).says("not found");
+}
+
+#[test]
+fn copies_replace_and_merge_as_docker_does() {
+    let s = Sandbox::new();
+    let p = Project::new(
+        &s,
+        concat!(
+            "FROM busybox\n",
+            "RUN mkdir -p /d/sub /real && echo old > /d/f && echo kept > /d/kept && chmod 700 /d && ln -s /real /link\n",
+            "COPY d /d\n",
+            "COPY d/f /link/\n",
+            "COPY d /link\n",
+            "COPY d/f /new/name\n",
+        ),
+        &[("d/f", "new"), ("d/sub/g", "g")],
+    );
+    p.build(&s, &[]);
+    assert_eq!(in_app(&s, "cat /d/f /d/kept; stat -c %a /d; cat /d/sub/g"), "newkept\n700\ng");
+    assert_eq!(
+        in_app(&s, "stat -c %F /link; ls /real; cat /new/name"),
+        "symbolic link\nf\nsub\nnew"
+    );
+    p.write("Dockerfile", "FROM busybox\nCOPY d/f /etc\nCOPY d /etc/passwd\n");
+    p.try_build(&s, &[]).code(1).says("/etc/passwd");
+}
+
+#[test]
+fn what_is_wrong_with_a_context_is_said() {
+    let s = Sandbox::new();
+    s.tug(&["build", "/nonexistent"])
+        .refused(1, "failed to solve: unable to prepare context: path \"/nonexistent\" not found");
+    let empty = Project::new(&s, "", &[]);
+    std::fs::remove_file(empty.dir.join("Dockerfile")).unwrap();
+    empty.try_build(&s, &[]).code(1).says("failed to read dockerfile").hint("-f");
+    s.tug(&["build", "https://example.com/x.git"]).code(1).says("not supported by tug yet");
+    s.tug(&["build"]).code(1).says("requires 1 argument");
+}

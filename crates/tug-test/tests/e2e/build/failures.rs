@@ -1,0 +1,123 @@
+//! Builds that fail, are interrupted or are killed.
+
+use super::{Project, in_app, steps};
+use tug_test::sandbox::Sandbox;
+use tug_test::wait::until_some;
+
+#[test]
+fn a_failed_step_is_shown_with_its_line_output_and_code() {
+    let s = Sandbox::new();
+    let p = Project::new(&s, "FROM busybox\nRUN true\nRUN echo before; \\\n    exit 7\n", &[]);
+    let failed = p.try_build(&s, &[]);
+    failed.code(1).says(" > [3/3] RUN echo before;").says("before").says("Dockerfile:3");
+    failed.says(">>> RUN echo before").says(
+        "failed to solve: process \"/bin/sh -c echo before;     exit 7\" did not complete successfully: exit code: 7",
+    );
+    // What went before it is not lost.
+    p.write("Dockerfile", "FROM busybox\nRUN true\nRUN exit 0\n");
+    assert_eq!(steps(&p.build(&s, &[])).0.len(), 1);
+}
+
+#[test]
+fn mistakes_in_a_dockerfile_point_at_the_place() {
+    let s = Sandbox::new();
+    let p = |text: &str| Project::new(&s, text, &[("file.txt", "")]);
+    let comment = p("FROM ubuntu:bionic // 18.04\n").try_build(&s, &[]);
+    comment.code(1).says("Dockerfile:1").says("//").hint("comment");
+    p("FROM busybox\nRUM true\n").try_build(&s, &[]).code(1).says("RUM").says("RUN");
+    p("").try_build(&s, &[]).code(1).says("empty");
+    let missing = p("FROM busybox\nCOPY fil.txt /\n").try_build(&s, &[]);
+    missing.code(1).says("\"/fil.txt\": not found").says("Dockerfile:2").hint("\"file.txt\"");
+    p("FROM busybox\nRUN [\"nonesuch\"]\n").try_build(&s, &[]).code(1).says("exit code: 127");
+    p("FROM busybox\nCOPY --chown=nosuch file.txt /\n").try_build(&s, &[]).code(1).says("nosuch");
+    p("FROM busybox\nCOPY --from=late / /\nFROM busybox AS late\n")
+        .try_build(&s, &["--target", "0"])
+        .code(1)
+        .says("\"late\" needs to be defined before it is used");
+}
+
+#[test]
+fn flags_that_do_nothing_yet_are_refused_by_name() {
+    let s = Sandbox::new();
+    let p = Project::new(&s, "FROM busybox\n", &[]);
+    for flag in ["--squash", "--cache-to=type=inline", "--sbom=true", "--isolation=hyperv"] {
+        let name = flag.split('=').next().unwrap();
+        p.try_build(&s, &[flag]).code(125).says(name);
+    }
+    p.build(&s, &["--load", "--rm", "--force-rm", "--builder", "default", "--provenance=false"]);
+}
+
+#[test]
+fn an_interrupted_build_ends_its_steps_and_leaves_nothing() {
+    let s = Sandbox::new();
+    let p = Project::new(&s, "FROM busybox\nRUN echo begun; sleep 1000\n", &[]);
+    for signal in ["INT", "KILL"] {
+        let started = s.start(&["build", &p.path()]);
+        let pid = started.0.pid();
+        until_some("a step to run", || (!s.container_dirs().is_empty()).then_some(()));
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        s.shell(&format!("kill -{signal} {pid}")).ok();
+        let ended = started.wait_in(&s);
+        assert_eq!(ended.code, if signal == "INT" { 130 } else { 137 }, "{ended}");
+        until_some("the step to be gone", || s.container_dirs().is_empty().then_some(()));
+    }
+    assert_eq!(s.tug(&["ps", "-aq"]).ok(), "");
+    p.write("Dockerfile", "FROM busybox\nRUN echo begun\n");
+    p.build(&s, &[]);
+}
+
+#[test]
+fn steps_are_no_containers_of_anybody() {
+    let s = Sandbox::new();
+    let p = Project::new(&s, "FROM busybox\nRUN sleep 2\n", &[]);
+    let started = s.start(&["build", &p.path()]);
+    until_some("a step to run", || (!s.container_dirs().is_empty()).then_some(()));
+    assert_eq!(s.tug(&["ps", "-aq"]).ok(), "");
+    started.wait_in(&s).ok();
+}
+
+#[test]
+fn a_shell_opens_where_a_step_failed() {
+    let s = Sandbox::new();
+    let p =
+        Project::new(&s, "FROM busybox\nENV A=b\nWORKDIR /w\nRUN echo state > f; exit 1\n", &[]);
+    let looked = s.tug_with(&["build", "--debug", &p.path()], b"cat f; pwd; echo $A\n");
+    looked.code(1);
+    assert_eq!(looked.stdout, "state\n/w\nb\n", "{looked}");
+    assert_eq!(s.tug(&["ps", "-aq"]).ok(), "");
+    assert_eq!(s.tug(&["images", "-q"]).lines().len(), 1, "only the base is left");
+}
+
+#[test]
+fn results_are_written_where_asked() {
+    let s = Sandbox::new();
+    let p = Project::new(&s, "FROM busybox\nRUN echo x > /f\n", &[]);
+    let (id, metadata) = (s.path("id"), s.path("metadata"));
+    p.build(&s, &["--iidfile", &id, "--metadata-file", &metadata, "-t", "second:1"]);
+    let image = s.inspect("second:1")["Id"].as_str().unwrap().to_owned();
+    assert_eq!(std::fs::read_to_string(id).unwrap(), image);
+    let metadata: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(metadata).unwrap()).unwrap();
+    assert_eq!(metadata["containerimage.config.digest"], image);
+    assert_eq!(metadata["image.name"], "docker.io/library/app:latest,docker.io/library/second:1");
+    assert_eq!(in_app(&s, "cat /f"), "x");
+    let json = p.try_build(&s, &["--progress", "rawjson"]);
+    json.ok();
+    for line in json.stderr.lines() {
+        assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "{line}");
+    }
+    assert_eq!(p.try_build(&s, &["--progress", "quiet"]).stderr, "");
+}
+
+#[test]
+fn the_view_on_a_terminal_is_the_one_people_know() {
+    let s = Sandbox::new();
+    let p = Project::new(&s, "FROM busybox\nWORKDIR /app\nRUN echo shown; sleep 1\n", &[]);
+    let mut terminal = s.terminal(&["build", "-t", "app", &p.path()]);
+    terminal.expect("[+] Building");
+    terminal.expect("[internal] load build definition from Dockerfile");
+    terminal.expect("[2/3] WORKDIR /app");
+    terminal.expect("# shown");
+    terminal.expect("(7/7) FINISHED");
+    terminal.expect("naming to docker.io/library/app:latest");
+}
