@@ -18,8 +18,7 @@ pub(super) fn debug(ctx: &Context, build: &Build) -> Result<(), Quit> {
     let Some(image) = build.failed_state() else { return Ok(()) };
     ctx.say("a shell in the state of the failed step; leave it with `exit`");
     let terminal = rustix::termios::isatty(stdin()) && rustix::termios::isatty(stdout());
-    let mut request = CreateRequest::default();
-    request.config = Config {
+    let config = Config {
         image: image.to_string(),
         cmd: Some(vec!["/bin/sh".to_owned()]),
         attach_stdin: true,
@@ -30,6 +29,7 @@ pub(super) fn debug(ctx: &Context, build: &Build) -> Result<(), Quit> {
         tty: terminal,
         ..Config::default()
     };
+    let mut request = CreateRequest { config, ..CreateRequest::default() };
     request.host.auto_remove = true;
     let keys = Vec::new();
     let streams = Streams { stdin: true, stdout: true, stderr: !terminal };
