@@ -128,7 +128,7 @@ bench_archives() {
   bench_tug tag "$1/library/bench:gzip" bench
   bench_tug create --name bench bench true
   bench_tug export -o "$fs/flat.tar" bench
-  mkdir "$fs/flat" && tar -x --numeric-owner -C "$fs/flat" -f "$fs/flat.tar"
+  rm -rf "$fs/flat" && mkdir "$fs/flat" && tar -x --numeric-owner -C "$fs/flat" -f "$fs/flat.tar"
   bench_tug save -o "$fs/saved.tar" bench
   for ((round = 0; round < BENCH_ROUNDS; round++)); do
     rm -rf "$fs/out.tar"; took tar -c --numeric-owner -C "$fs/flat" -f "$fs/out.tar" .; floor_create="$floor_create $TOOK"

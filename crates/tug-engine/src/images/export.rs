@@ -6,6 +6,7 @@ use rustix::mount::{OpenTreeFlags, open_tree};
 use std::io::{BufWriter, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use tug_archive::{PackOptions, Recorder};
 use tug_types::Explain;
 
@@ -45,13 +46,45 @@ impl Export {
     ///
     /// # Errors
     /// The first file that cannot be read, by name, or when the output does not take it.
-    pub fn write(self, out: &mut impl Write) -> Result<(), Error> {
+    pub fn write(self, out: &mut (impl Write + Send)) -> Result<(), Error> {
         let root = PathBuf::from(format!("/proc/self/fd/{}", self.tree.as_raw_fd()));
-        let out = BufWriter::with_capacity(256 << 10, out);
-        let nothing = None::<Recorder<std::io::Sink>>;
-        tug_archive::pack(&root, out, &PackOptions::default(), nothing)
-            .map(drop)
-            .map_err(|error| Error::Failed(error.failure()))
+        let (sender, pieces) = sync_channel::<Vec<u8>>(QUEUE);
+        // Files are read on one core while another writes what was read.
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(move || {
+                pieces.into_iter().try_for_each(|piece| out.write_all(&piece))?;
+                out.flush()
+            });
+            let queue = BufWriter::with_capacity(PIECE, Queue(sender));
+            let nothing = None::<Recorder<std::io::Sink>>;
+            let packed = tug_archive::pack(&root, queue, &PackOptions::default(), nothing);
+            match writer.join() {
+                // That nobody took the pieces any more is a consequence.
+                Ok(Err(source)) => Err(Error::System { what: "write the archive", source }),
+                Ok(Ok(())) => packed.map(drop).map_err(|error| Error::Failed(error.failure())),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
+    }
+}
+
+/// Bytes handed over at once.
+const PIECE: usize = 256 << 10;
+/// Pieces waiting to be written.
+const QUEUE: usize = 8;
+
+/// Hands what is written to another thread.
+struct Queue(SyncSender<Vec<u8>>);
+
+impl Write for Queue {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let gone = |_| std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        self.0.send(bytes.to_vec()).map_err(gone)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 

@@ -18,6 +18,6 @@ pub(crate) static COMMAND: Command = Command {
 fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
     let output = Destination::choose(parsed.text("output"), "export")?;
     let export = ctx.engine.export(parsed.first())?;
-    output.write(|mut out| Ok(export.write(&mut out)?))?;
+    output.write(|out| Ok(export.write(out)?))?;
     Ok(0)
 }

@@ -3,7 +3,9 @@
 use crate::context::Context;
 use crate::flags::{Arguments, Command, Flag, Parsed};
 use crate::quit::Quit;
-use std::io::{IsTerminal, Write};
+use std::fs::File;
+use std::io::IsTerminal;
+use std::os::fd::AsFd;
 use std::path::Path;
 use tug_engine::{PendingFile, SaveOptions};
 
@@ -24,7 +26,7 @@ fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
     let options = SaveOptions { platform: parsed.text("platform").map(str::to_owned) };
     let output = Destination::choose(parsed.text("output"), "save")?;
     let save = ctx.engine.save(&parsed.arguments, &options)?;
-    let saved = output.write(|mut out| Ok(save.write(&mut out)?))?;
+    let saved = output.write(|out| Ok(save.write(out)?))?;
     for (name, digest) in saved.changed {
         ctx.say(format!(
             "{name}: its compressed layers are not kept here; saved with plain layers and the manifest {digest}"
@@ -76,12 +78,16 @@ impl<'a> Destination<'a> {
     /// Writes all of it, or leaves no file.
     pub(crate) fn write<T>(
         self,
-        write: impl FnOnce(&mut dyn Write) -> Result<T, Quit>,
+        write: impl FnOnce(&mut File) -> Result<T, Quit>,
     ) -> Result<T, Quit> {
         match self {
-            Self::Stdout => write(&mut std::io::stdout().lock()),
+            Self::Stdout => {
+                let stdout = std::io::stdout().as_fd().try_clone_to_owned();
+                let failed = |error| Quit::io("write to the standard output", &error);
+                write(&mut File::from(stdout.map_err(failed)?))
+            }
             Self::Stream(path) => {
-                let mut file = std::fs::File::options()
+                let mut file = File::options()
                     .write(true)
                     .open(path)
                     .map_err(|error| Quit::io(format_args!("open {}", path.display()), &error))?;
