@@ -47,6 +47,7 @@ fn image(archive: &Archive, entry: &Entry) -> Result<Found, Error> {
     Ok(Found {
         config: config.to_vec(),
         manifest: None,
+        index: None,
         layers: entries.collect(),
         tags: tags.iter().map(|tag| reference(TABLE, tag)).collect::<Result<_, _>>()?,
     })

@@ -57,6 +57,7 @@ fn image(archive: &Archive, top: &str, tags: &[String]) -> Result<Found, Error> 
     Ok(Found {
         config,
         manifest: None,
+        index: None,
         layers: layers.collect(),
         tags: tags.iter().map(|tag| reference(TABLE, tag)).collect::<Result<_, _>>()?,
     })

@@ -36,6 +36,8 @@ pub struct Loaded {
 pub(super) struct Found {
     pub(super) config: Vec<u8>,
     pub(super) manifest: Option<Vec<u8>>,
+    /// The index that names the manifest, where the archive names that.
+    pub(super) index: Option<Vec<u8>>,
     pub(super) layers: Vec<LayerEntry>,
     pub(super) tags: Vec<ImageReference>,
 }
@@ -81,7 +83,7 @@ impl Engine {
             .map(|(image, config)| Whole {
                 config: &image.config,
                 manifest: image.manifest.as_deref(),
-                index: None,
+                index: image.index.as_deref(),
                 created: config.created.as_deref(),
                 layers: &image.layers,
                 tags: &image.tags,

@@ -30,7 +30,10 @@ pub(super) fn images(archive: &Archive, platform: Option<&Platform>) -> Result<V
         let mut image = image(archive, descriptor, wanted)?;
         image.tags.extend(name(descriptor)?);
         // Each further tag of an image is an entry of its own.
-        match images.iter_mut().find(|other| other.config == image.config) {
+        match images
+            .iter_mut()
+            .find(|other| other.config == image.config && other.index == image.index)
+        {
             Some(other) => other.tags.append(&mut image.tags),
             None => images.push(image),
         }
@@ -49,12 +52,19 @@ fn for_platform<'a>(index: &'a Index, wanted: &Platform) -> Vec<&'a Descriptor> 
 fn image(archive: &Archive, top: &Descriptor, wanted: &Platform) -> Result<Found, Error> {
     let mut current = top;
     let mut index;
+    let mut outermost = None;
     for _ in 0..=DEEPEST {
         let shown = format!("manifest {}", current.digest);
         let bytes = blob(archive, TABLE, &current.digest)?;
         match parse(&shown, bytes, &current.media_type)? {
-            Parsed::Manifest(manifest) => return from_manifest(archive, &shown, &manifest, bytes),
-            Parsed::Index(list) => index = list,
+            Parsed::Manifest(manifest) => {
+                let found = from_manifest(archive, &shown, &manifest, bytes)?;
+                return Ok(Found { index: outermost, ..found });
+            }
+            Parsed::Index(list) => {
+                index = list;
+                outermost.get_or_insert_with(|| bytes.to_vec());
+            }
         }
         let choice = index.choose(wanted);
         current = choice.ok_or_else(|| ImageError::NoPlatform {
@@ -96,7 +106,7 @@ fn from_manifest(
     }
     match_layers(config, &members)?;
     let manifest = Some(bytes.to_vec());
-    Ok(Found { config: config.to_vec(), manifest, layers, tags: Vec::new() })
+    Ok(Found { config: config.to_vec(), manifest, index: None, layers, tags: Vec::new() })
 }
 
 fn parse(name: &str, bytes: &[u8], declared: &str) -> Result<Parsed, Error> {

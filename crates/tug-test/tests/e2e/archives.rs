@@ -94,6 +94,22 @@ fn a_manifest_whose_layers_are_all_here_is_kept_to_the_byte() {
 }
 
 #[test]
+fn an_index_survives_being_loaded_and_saved() {
+    let s = Sandbox::empty();
+    let (layout, image) = layered(&s.dir().join("layout"), Compression::None);
+    let index = layout.index(Family::Oci, &[(&image, "linux/amd64")]).unwrap();
+    let (archive, out) = (s.path("in.tar"), s.path("out.tar"));
+    layout.oci_archive(std::fs::File::create(&archive).unwrap(), &[(&index, "app:1")]).unwrap();
+    s.tug(&["load", "-q", "-i", &archive]).ok();
+    let digest = || json_member(&out, "index.json")["manifests"][0]["digest"].clone();
+    s.tug(&["save", "-o", &out, "app:1"]).ok();
+    assert_eq!(digest(), json!(index.digest));
+    member(&out, &format!("blobs/{}", image.digest.replace(':', "/")));
+    s.tug(&["save", "--platform", "linux/amd64", "-o", &out, "app:1"]).ok();
+    assert_eq!(digest(), json!(image.digest), "one platform is its manifest alone");
+}
+
+#[test]
 fn a_manifest_that_cannot_be_kept_is_replaced_and_that_is_said() {
     let s = Sandbox::empty();
     let image = loaded(&s, Compression::Gzip, &["app:1"]);
