@@ -12,7 +12,7 @@ TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
 LAYOUT=$CACHE/images/oci          # an OCI layout holding the base images
 TOOLS=$CACHE/tools                # programs unpacked from Debian packages, never installed
 PRODUCT=$ROOT/target/tug
-IMAGES=(busybox:latest debian:latest nginx:latest)
+IMAGES=(busybox:latest debian:latest nginx:latest node:latest)
 DEBIAN_SUITE=bookworm
 DEBIAN_MIRROR=${TUG_DEBIAN_MIRROR:-http://deb.debian.org/debian}
 

@@ -3,6 +3,7 @@
 #   busybox   Debian's static busybox and a hard link for each applet
 #   debian    debootstrap --variant=minbase
 #   nginx     debian with nginx on top, one more layer
+#   node      debian with Debian's nodejs and npm on top, one more layer
 #
 # Made once; made again when this file or the recipe in Rust changes.
 
@@ -24,7 +25,7 @@ make_images() {
   # The trees live in a tmpfs in a mount namespace of their own: quick, and gone with it whatever happens.
   unshare --mount --propagation private bash -euo pipefail -c "
     $(declare -p DEVTOOL LAYOUT DEBIAN_SUITE DEBIAN_MIRROR CACHE)
-    $(declare -f debian_trees in_tree slim)
+    $(declare -f debian_trees on_debian in_tree slim)
     debian_trees" || die "no Debian images (log: $CACHE/images/log)"
   echo "$recipe" >"$CACHE/images/recipe"
 }
@@ -32,23 +33,34 @@ make_images() {
 debian_trees() {
   local work=/mnt log=$CACHE/images/log
   mount -t tmpfs -o mode=755 trees "$work"
-  mkdir "$work/debian" "$work/upper" "$work/work" "$work/nginx"
+  mkdir "$work/debian"
   echo "== debootstrap $DEBIAN_SUITE (log: $log)" >&2
   debootstrap --variant=minbase "$DEBIAN_SUITE" "$work/debian" "$DEBIAN_MIRROR" >"$log" 2>&1
   slim "$work/debian"
   "$DEVTOOL" image "$LAYOUT" debian "$work/debian"
-  echo "== nginx on top" >&2
-  mount -t overlay -o "lowerdir=$work/debian,upperdir=$work/upper,workdir=$work/work" nginx "$work/nginx"
-  cp --remove-destination /etc/resolv.conf "$work/nginx/etc/resolv.conf"
-  in_tree "$work/nginx" apt-get update -qq
-  in_tree "$work/nginx" apt-get install -qq -y --no-install-recommends nginx
-  # Where the image's log goes: to the container's own output, as the well-known nginx image has it.
-  ln -sf /dev/stdout "$work/nginx/var/log/nginx/access.log"
-  ln -sf /dev/stderr "$work/nginx/var/log/nginx/error.log"
-  slim "$work/nginx"
-  umount "$work/nginx"
-  rm -f "$work/upper/etc/resolv.conf"
-  "$DEVTOOL" image "$LAYOUT" nginx "$work/upper"
+  on_debian nginx nginx
+  on_debian node nodejs npm ca-certificates
+}
+
+# on_debian NAME PACKAGE…: an image of debian with the packages in one more layer.
+on_debian() {
+  local name=$1 tree=$work/$1/tree upper=$work/$1/upper
+  shift
+  echo "== $name on top" >&2
+  mkdir -p "$tree" "$upper" "$work/$name/work"
+  mount -t overlay -o "lowerdir=$work/debian,upperdir=$upper,workdir=$work/$name/work" "$name" "$tree"
+  cp --remove-destination /etc/resolv.conf "$tree/etc/resolv.conf"
+  in_tree "$tree" apt-get update -qq
+  in_tree "$tree" apt-get install -qq -y --no-install-recommends "$@"
+  if [ "$name" = nginx ]; then
+    # Where the image's log goes: to the container's own output, as the well-known nginx image has it.
+    ln -sf /dev/stdout "$tree/var/log/nginx/access.log"
+    ln -sf /dev/stderr "$tree/var/log/nginx/error.log"
+  fi
+  slim "$tree"
+  umount "$tree"
+  rm -f "$upper/etc/resolv.conf"
+  "$DEVTOOL" image "$LAYOUT" "$name" "$upper"
 }
 
 # in_tree TREE COMMAND…: run in the tree, with a /proc and without starting services.

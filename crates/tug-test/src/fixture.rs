@@ -77,6 +77,16 @@ pub fn debian(layout: &Layout, tree: &Path) -> io::Result<Manifest> {
     layout.image(Family::Oci, &json!({"Cmd": ["bash"], "Env": [PATH]}), &[layer])
 }
 
+/// `node`: `base` with an overlay's upper directory, in which Node and npm were installed, on top.
+///
+/// # Errors
+/// The directory is not readable.
+pub fn node(layout: &Layout, base: &Manifest, upper: &Path) -> io::Result<Manifest> {
+    let mut layers = layout.layers_of(base)?;
+    layers.push(layout.layer(Compression::Gzip, |tar| tar.tree(upper))?);
+    layout.image(Family::Oci, &json!({"Cmd": ["node"], "Env": [PATH]}), &layers)
+}
+
 /// `nginx`: `base` with an overlay's upper directory, in which nginx was installed, on top.
 ///
 /// # Errors

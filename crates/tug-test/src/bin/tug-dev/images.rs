@@ -14,6 +14,7 @@ pub(crate) fn make(layout: &str, name: &str, source: &str) -> io::Result<()> {
         "busybox" => fixture::busybox(&layout, source)?,
         "debian" => fixture::debian(&layout, source)?,
         "nginx" => fixture::nginx(&layout, &layout.find("debian:latest")?, source)?,
+        "node" => fixture::node(&layout, &layout.find("debian:latest")?, source)?,
         _ => return Err(io::Error::other(format!("no recipe for an image named {name}"))),
     };
     let tagged = format!("{name}:latest");

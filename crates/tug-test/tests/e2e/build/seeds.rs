@@ -49,7 +49,7 @@ fn the_node_server_is_built_with_npm_install_and_answers() {
     let s = Sandbox::on_host();
     let archive = tug_test::sandbox::cache().join("images/node.tar");
     if !archive.exists() {
-        skip("there is no node image: `./dev images node` makes it");
+        skip("there is no node image: `./dev images` makes it");
         return;
     }
     if !reaches("registry.npmjs.org", 443) {
