@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tug_dockerfile::{Dockerfile, GlobalScope, Platform, Source};
+use tug_dockerfile::{CheckContext, Dockerfile, GlobalScope, Platform, Report, Source, StageGraph};
 use tug_engine::{Engine, PullEvent, Settings, StepKiller};
 use tug_solver::Limits;
 use tug_store::{Lease, Store};
@@ -77,7 +77,7 @@ impl Drop for Watched<'_> {
 }
 
 /// What a build came to.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Built {
     /// The image.
     pub image: Digest,
@@ -85,6 +85,8 @@ pub struct Built {
     pub explanations: Vec<Explanation>,
     /// `linux/amd64`
     pub platform: String,
+    /// What the checks found.
+    pub warnings: Report,
 }
 
 /// A build about to run.
@@ -121,8 +123,14 @@ impl Build {
             .map_err(|error| BuildError::Dockerfile(Box::new(error)))?;
         let store = Store::new(&self.settings.data_root);
         let lease = Lease::create(store.root()).map_err(tug_store::Error::from)?;
+        let graph = StageGraph::new(&file, &global)
+            .map_err(|error| BuildError::Dockerfile(Box::new(error)))?;
         let plan = self.plan(&file, &global, &lease)?;
         let rules = self.rules(path.as_deref())?;
+        let report = self.checked(&file, &graph, &rules);
+        if let Some(violation) = report.violation() {
+            return Err(BuildError::Violation(violation));
+        }
         let contexts = self.contexts(&plan, &rules)?;
         let means = Means {
             graph: &plan.graph,
@@ -150,10 +158,11 @@ impl Build {
                 return Err(error);
             }
         };
-        let built = self.export(&store, &worker, &plan, &files)?;
+        let (image, platform) = self.export(&store, &worker, &plan, &files)?;
         worker.finish()?;
         Engine::new(self.settings.clone()).settle_later()?;
-        Ok(Built { explanations: worker.explanations(), ..built })
+        let explanations = worker.explanations();
+        Ok(Built { image, explanations, platform, warnings: report })
     }
 
     /// The state of a failed command as an image without a name. Best effort: the failure is what counts.
@@ -177,6 +186,46 @@ impl Build {
     /// takes it.
     pub fn failed_state(&self) -> Option<Digest> {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Runs the build checks and nothing else.
+    ///
+    /// # Errors
+    /// When there is no Dockerfile that can be read.
+    pub fn check(&self) -> Result<Report, BuildError> {
+        let (file, path) = self.definition()?;
+        let rules = self.rules(path.as_deref())?;
+        Ok(self.report(&file, &rules, None))
+    }
+
+    fn checked(&self, file: &Dockerfile, graph: &StageGraph, rules: &Rules) -> Report {
+        let target = graph.target(file, self.request.target.as_deref());
+        let needed = target.and_then(|target| graph.needed(file, target)).ok();
+        self.report(file, rules, needed.as_ref())
+    }
+
+    fn report(
+        &self,
+        file: &Dockerfile,
+        rules: &Rules,
+        stages: Option<&std::collections::BTreeSet<usize>>,
+    ) -> Report {
+        let engine = Engine::new(self.settings.clone());
+        let bases = |name: &str, _: &Platform| {
+            let base = engine.base_image(name).ok().flatten()?;
+            let image: ImageConfig = serde_json::from_slice(&base.config).ok()?;
+            let platform = format!("{}/{}/{}", image.os, image.architecture, image.variant);
+            Some(tug_dockerfile::BaseImage {
+                env: image.config.env,
+                shell: image.config.shell,
+                platform: platform.trim_end_matches('/').parse().ok(),
+                on_build: image.config.on_build,
+            })
+        };
+        let inputs = lower::inputs(&self.request);
+        let context =
+            CheckContext { inputs: &inputs, ignore: rules.ignore(), bases: &bases, stages };
+        tug_dockerfile::check(file, &context)
     }
 
     fn solve(
@@ -404,7 +453,7 @@ impl Build {
         worker: &Worker<'_>,
         plan: &Plan,
         files: &[Layer],
-    ) -> Result<Built, BuildError> {
+    ) -> Result<(Digest, String), BuildError> {
         let platform = plan.platform.to_string();
         let mut whole = Whole {
             image: plan.image.clone(),
@@ -414,6 +463,12 @@ impl Build {
             epoch: plan.epoch,
         };
         let (id, bytes) = export::configuration(&mut whole);
+        if !self.request.outputs.is_empty() {
+            for output in &self.request.outputs {
+                self.board.during("exporting to client", |_| worker.hand_out(files, output))?;
+            }
+            return Ok((id, platform));
+        }
         self.board.during("exporting to image", |line| {
             self.board.part(line, "exporting layers", None);
             export::record(store, worker.lease(), &whole, &bytes)?;
@@ -421,7 +476,7 @@ impl Build {
             for tag in &self.request.tags {
                 self.board.part(line, format!("naming to {tag}"), None);
             }
-            Ok(Built { image: id, explanations: Vec::new(), platform })
+            Ok((id, platform))
         })
     }
 

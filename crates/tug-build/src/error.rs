@@ -76,6 +76,10 @@ pub enum BuildError {
     Unpack { name: String, source: tug_archive::Error },
     #[error("process {command:?} did not complete successfully: exit code: {code}")]
     Command { command: String, code: i32, why: Option<String> },
+    #[error("{0}")]
+    Violation(String),
+    #[error("write the archive")]
+    Archive { source: tug_archive::Error },
     #[error("the build was cancelled")]
     Cancelled,
     #[error(transparent)]

@@ -18,6 +18,11 @@ impl Rules {
         Ok(Self(Some(Ignore::new(patterns)?).filter(|rules| !rules.is_empty())))
     }
 
+    /// As the checks want them.
+    pub(crate) fn ignore(&self) -> Option<&Ignore> {
+        self.0.as_ref()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none()
     }

@@ -36,5 +36,5 @@ pub use files::owner::OwnerError;
 pub use files::tree::TreeError;
 pub use progress::{Event, LineId, Progress, Silent};
 pub use prune::{CacheEntry, PruneOptions, Pruned, cache_entries, prune_cache};
-pub use request::{BuildRequest, DockerfileSource, NamedContext, Secret};
+pub use request::{BuildRequest, DockerfileSource, FilesTo, NamedContext, Secret};
 pub use tug_dockerfile::Platform;

@@ -48,8 +48,8 @@ pub struct BuildRequest {
     pub cache_budget: Option<u64>,
     /// Commands at once; none is by the number of processors.
     pub parallel: Option<usize>,
-    /// Read a Dockerfile and look at nothing else.
-    pub record_image: bool,
+    /// Where the files go instead of into an image.
+    pub outputs: Vec<FilesTo>,
 }
 
 /// Where a Dockerfile is.
@@ -62,6 +62,15 @@ pub enum DockerfileSource {
     Path(PathBuf),
     /// From the standard input.
     Bytes(Vec<u8>),
+}
+
+/// Where the files of a result go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FilesTo {
+    /// Into a directory, made when missing.
+    Dir(PathBuf),
+    /// Into a tar archive.
+    Tar(PathBuf),
 }
 
 /// What stands behind a name of `--build-context`.

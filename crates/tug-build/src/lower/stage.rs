@@ -131,7 +131,7 @@ impl<'a> Lowering<'a> {
             .or_else(|| self.request.contexts.get(&header.base));
         let on_stage = self.file.stages[..stage.index]
             .iter()
-            .rposition(|other| other.is_called(&header.base))
+            .rposition(|other| other.name.as_ref().is_some_and(|name| name.value == header.base))
             .filter(|_| replaced.is_none());
         let own = stage.steps.iter().filter(|step| step.instruction.is_progress_step()).count();
         if let Some(base) = on_stage {

@@ -2,6 +2,7 @@
 
 mod contexts;
 mod failure;
+mod outputs;
 mod request;
 mod sources;
 
@@ -130,6 +131,9 @@ fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
     }
     let settings = ctx.engine.settings().clone();
     let build = Build::new(settings, request, std::sync::Arc::new(Shared(view.clone())));
+    if request::checks(parsed)? {
+        return check(ctx, parsed, &*view, &build);
+    }
     let cancel = build.cancel();
     let result = interrupt::cancelling(ctx, || cancel.cancel(), || Ok(build.run()))?;
     view.close(result.is_err());
@@ -142,14 +146,33 @@ fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
         }
     };
     finish(ctx, parsed, &built)?;
+    outputs::hand_on(ctx, parsed, &built)?;
     if quiet {
         ctx.print_line(built.image.to_string())?;
     }
     Ok(0)
 }
 
+/// `--check`: what is found, and nothing is built.
+fn check(
+    ctx: &Context,
+    parsed: &Parsed<'_>,
+    view: &dyn build_view::View,
+    build: &Build,
+) -> Result<u8, Quit> {
+    let report = build.check();
+    view.close(report.is_err());
+    let report = report.map_err(|error| failure::report(ctx, Kind::Plain, &error))?;
+    let json = parsed.text("call").is_some_and(|call| call.contains("format=json"));
+    ctx.print(if json { format!("{}\n", report.to_json()) } else { report.to_text() })?;
+    Ok(u8::from(!report.is_clean()))
+}
+
 /// What is written beside the image.
 fn finish(ctx: &Context, parsed: &Parsed<'_>, built: &Built) -> Result<(), Quit> {
+    if !parsed.on("quiet") && !built.warnings.warnings.is_empty() {
+        ctx.say(format!("\n{}", built.warnings.summary("tug build --check")));
+    }
     if parsed.on("explain") {
         if built.explanations.is_empty() {
             ctx.say("every step was cached");

@@ -2,9 +2,11 @@
 
 mod cache;
 mod context;
+mod edits;
 mod failures;
 mod instructions;
 mod mounts;
+mod outputs;
 mod seeds;
 mod stages;
 

@@ -57,8 +57,25 @@ pub(super) fn request(parsed: &Parsed<'_>, source: &Opened) -> Result<BuildReque
         host: limits(parsed)?,
         explain: parsed.on("explain"),
         debug: parsed.on("debug"),
+        outputs: super::outputs::files(parsed)?,
         ..BuildRequest::default()
     })
+}
+
+/// `--check`, `--call check`: whether only the checks are wanted.
+///
+/// # Errors
+/// For methods that are not there.
+pub(super) fn checks(parsed: &Parsed<'_>) -> Result<bool, Quit> {
+    let call = parsed.text("call").unwrap_or_default();
+    match call.split(',').next().unwrap_or_default() {
+        "check" | "lint" => Ok(true),
+        "" | "build" => Ok(parsed.on("check")),
+        other => {
+            let quit = parsed.wrong(format!("--call {other} is not supported by tug yet"));
+            Err(quit.with_hint("tug knows --call check"))
+        }
+    }
 }
 
 /// The caller's `SOURCE_DATE_EPOCH` counts as a build argument.
@@ -80,20 +97,16 @@ fn refuse(parsed: &Parsed<'_>) -> Result<(), Quit> {
             return Err(quit.with_hint("leave it out"));
         }
     }
-    for name in ["cache-from", "cache-to", "annotation", "output", "call"] {
+    for name in ["cache-from", "cache-to", "annotation"] {
         if let Some(value) = parsed.text(name) {
             let quit = parsed.wrong(format!("--{name} {value} is not supported by tug yet"));
             return Err(quit.with_hint("leave it out"));
         }
     }
-    for name in ["push", "squash", "check", "compress"] {
+    for name in ["squash", "compress"] {
         if parsed.on(name) {
-            let hint = match name {
-                "push" => "build with -t, then `tug push`",
-                _ => "leave it out",
-            };
             let quit = parsed.wrong(format!("--{name} is not supported by tug yet"));
-            return Err(quit.with_hint(hint));
+            return Err(quit.with_hint("leave it out"));
         }
     }
     Ok(())
