@@ -78,6 +78,34 @@ demo_script() {
   tug volume ls
   tug volume rm notes
 
+  say "build a Node application"
+  mkdir app
+  cat >app/server.js <<'EOF'
+const isOdd = require('is-odd');
+require('http').createServer((_, res) => res.end(`3 is odd: ${isOdd(3)}\n`)).listen(3000);
+EOF
+  echo '{"name": "app", "version": "1.0.0", "dependencies": {"is-odd": "3.0.1"}}' >app/package.json
+  # Where HTTPS goes through a proxy of the machine's, its authority is in the host's bundle.
+  cat >app/Dockerfile <<'EOF'
+FROM node
+WORKDIR /app
+COPY . /app
+RUN --mount=type=secret,id=ca,target=/ca.pem NODE_EXTRA_CA_CERTS=/ca.pem npm install
+EXPOSE 3000
+CMD ["node", "server.js"]
+EOF
+  tug build -t app --secret id=ca,src=/etc/ssl/certs/ca-certificates.crt app
+  tug build -t app --secret id=ca,src=/etc/ssl/certs/ca-certificates.crt app
+  tug run -d --name app -p 127.0.0.1::3000 app
+  address=$("$PRODUCT" port app 3000)
+  show "\$ curl http://$address/"
+  for ((tries = 0; tries < 100; tries++)); do
+    page=$(curl -fsS "http://$address/" 2>/dev/null) && break
+    sleep 0.1
+  done
+  grep -F '3 is odd: true' <<<"$page"
+  tug rm -f app
+
   say "wrong uses are explained"
   tug run --rm busybox nonesuch || echo "exit code $?"
   tug stop nobody || echo "exit code $?"

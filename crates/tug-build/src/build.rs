@@ -11,7 +11,7 @@ use crate::ignore::Rules;
 use crate::image::ImageConfig;
 use crate::lower::{self, BaseImage, Plan};
 use crate::ops::{Layer, Op, layers};
-use crate::progress::{Board, Event, Progress};
+use crate::progress::{Board, Event, LineId, Progress};
 use crate::request::{BuildRequest, DockerfileSource, NamedContext};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tug_dockerfile::{CheckContext, Dockerfile, GlobalScope, Platform, Report, Source, StageGraph};
-use tug_engine::{Engine, PullEvent, Settings, StepKiller};
+use tug_engine::{Engine, LayerState, PullEvent, Settings, StepKiller};
 use tug_solver::Limits;
 use tug_store::{Lease, Store};
 use tug_types::{Digest, ImageReference};
@@ -118,6 +118,7 @@ impl Build {
     /// # Errors
     /// What is wrong with the Dockerfile, or the step that failed.
     pub fn run(&self) -> Result<Built, BuildError> {
+        crate::execute::sweep(&self.settings.exec_root);
         let (file, path) = self.definition()?;
         let global = GlobalScope::new(&file, &lower::inputs(&self.request))
             .map_err(|error| BuildError::Dockerfile(Box::new(error)))?;
@@ -347,11 +348,10 @@ impl Build {
                 })?;
                 let options =
                     tug_engine::PullOptions { platform: platform.map(ToString::to_string) };
-                let told = Arc::new(PullLines);
+                let told = Arc::new(PullLines { progress: self.board.progress(), line });
                 let pulled = engine.pull(&reference, options, told).map_err(failed)?;
                 known = engine.base_image(&pulled.id.to_string()).map_err(failed)?;
             }
-            let _ = line;
             let Some(base) = known else {
                 return Err(failed(tug_engine::Error::NoImage { name: name.to_owned() }));
             };
@@ -529,9 +529,21 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A base image's own progress is that of its line.
-struct PullLines;
+/// A base image's download as parts of its line.
+struct PullLines {
+    progress: Arc<dyn Progress>,
+    line: LineId,
+}
 
 impl tug_engine::Progress for PullLines {
-    fn event(&self, _: PullEvent) {}
+    fn event(&self, event: PullEvent) {
+        let PullEvent::Layer { layer, state } = event else { return };
+        let (bytes, done) = match state {
+            LayerState::Downloading(bytes, _) => (Some(bytes), false),
+            LayerState::Complete => (None, true),
+            _ => return,
+        };
+        let name = format!("layer {layer}");
+        self.progress.event(Event::Part { line: self.line, name, bytes, done });
+    }
 }

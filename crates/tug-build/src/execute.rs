@@ -27,7 +27,7 @@ use tug_types::{DiffId, Digest, Explain as _};
 /// Changes when a step's result would come out differently for the same inputs.
 const FORMAT: &str = "1";
 
-pub(crate) use mounts::caches_dir;
+pub(crate) use mounts::{caches_dir, sweep};
 
 /// Does what the graph says, over one store.
 pub(crate) struct Worker<'b> {

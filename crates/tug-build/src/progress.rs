@@ -93,6 +93,11 @@ impl Board {
         Self { progress, next: AtomicUsize::new(1), by_vertex: Mutex::default() }
     }
 
+    /// Who listens.
+    pub(crate) fn progress(&self) -> Arc<dyn Progress> {
+        self.progress.clone()
+    }
+
     pub(crate) fn tell(&self, event: Event) {
         self.progress.event(event);
     }

@@ -98,8 +98,33 @@ fn private_dir(worker: &Worker<'_>, prepared: &mut Prepared) -> Result<PathBuf, 
         .tempdir_in(&parent)
         .map_err(BuildError::files("create a directory in", &parent))?;
     let path = dir.path().to_owned();
+    // What a killed build leaves has a free lock, and goes with the next build.
+    let claim = crate::files::rooted::open_root(&path)
+        .and_then(|fd| {
+            rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive).map(|()| fd)
+        })
+        .map_err(|errno| BuildError::files("lock", &path)(errno.into()))?;
+    prepared._locks.push(claim);
     prepared._dir = Some(dir);
     Ok(path)
+}
+
+/// Removes what killed builds left of secrets and scripts.
+pub(crate) fn sweep(exec_root: &Path) {
+    let dirs = std::fs::read_dir(exec_root.join("builds"));
+    for dir in dirs.into_iter().flatten().flatten().map(|entry| entry.path()) {
+        // Made this moment and not locked yet: its owner is about to.
+        let young = dir
+            .metadata()
+            .and_then(|metadata| metadata.modified())
+            .is_ok_and(|time| time.elapsed().is_ok_and(|age| age.as_secs() < 2));
+        let Ok(fd) = crate::files::rooted::open_root(&dir) else { continue };
+        let free = rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive).is_ok();
+        if free && !young {
+            // The next build tries again.
+            let _ = tug_archive::remove_tree(&dir);
+        }
+    }
 }
 
 fn write_private(

@@ -60,6 +60,8 @@ impl State {
             Event::Failed { line, error } => self.end(line, &format!("ERROR: {error}"), out),
             Event::Cancelled { line } => self.end(line, "CANCELED", out),
             Event::Output { line, bytes, .. } => self.output(line, &bytes, out),
+            // How far something came is for those who watch.
+            Event::Part { done: false, .. } => {}
             Event::Part { line, name, bytes, done } => {
                 self.turn_to(line, out);
                 let done = if done { " done" } else { "" };
