@@ -32,8 +32,6 @@ pub enum BuildError {
     Epoch { value: String },
     #[error("stage {name:?} needs to be defined before it is used")]
     LaterStage { name: String },
-    #[error("the context {name:?} as the base of a stage is not supported by tug yet")]
-    ContextAsBase { name: String },
     #[error("ADD of the git repository {url} is not supported by tug yet")]
     Git { url: String },
     #[error("source can't be a URL for COPY: {url}")]
@@ -189,9 +187,7 @@ impl Explain for BuildError {
             Self::ReadDockerfile { .. } => {
                 Some("name it with -f when it is called otherwise or is elsewhere".to_owned())
             }
-            Self::Device { .. } | Self::SshOwner | Self::ContextAsBase { .. } => {
-                Some("leave it out".to_owned())
-            }
+            Self::Device { .. } | Self::SshOwner => Some("leave it out".to_owned()),
             _ => None,
         }
     }

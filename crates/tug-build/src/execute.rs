@@ -291,17 +291,16 @@ impl Executor for Worker<'_> {
         &self,
         vertex: VertexId,
         key: &Key,
-        inputs: &Inputs,
+        _: &Inputs,
     ) -> Result<Option<Output>, BuildError> {
         if self.information(vertex).ignore_cache {
             return Ok(None);
         }
         let key = key.to_string();
         let found = self.remembered(&key)?;
-        if found.is_some() && locked(&self.used).insert(key) {
-            return Ok(found);
+        if found.is_some() {
+            locked(&self.used).insert(key);
         }
-        let _ = inputs;
         Ok(found)
     }
 
@@ -406,7 +405,7 @@ impl Worker<'_> {
         let sure = |output: Output| (output, true);
         match self.op(vertex) {
             Op::Image { layers } => self.image(layers).map(sure),
-            Op::Context { name } => self.context(vertex, name).map(sure),
+            Op::Context { name } => self.context(name).map(sure),
             Op::Http(http) => self.download(http).map(sure),
             Op::Merge => {
                 let mut all = layers(results.first());
@@ -431,8 +430,7 @@ impl Worker<'_> {
         Ok(Output::Layers(Arc::new(all)))
     }
 
-    fn context(&self, vertex: VertexId, name: &str) -> Result<Output, BuildError> {
-        let _ = vertex;
+    fn context(&self, name: &str) -> Result<Output, BuildError> {
         let tree = self.contexts.get(name).cloned();
         tree.map(Output::Context)
             .ok_or_else(|| BuildError::NotFound { path: name.to_owned(), hint: None })

@@ -90,7 +90,7 @@ impl Worker<'_> {
                         }
                         output => {
                             let source = self.source(output)?;
-                            for selected in select(source.tree(), copy, pattern, &rules)? {
+                            for selected in select(source.tree(), pattern, &rules)? {
                                 name_entries(source.tree(), &selected, inputs);
                             }
                         }
@@ -122,7 +122,7 @@ impl Worker<'_> {
             overlay.root().try_clone_to_owned().map_err(|source| BuildError::Overlay { source })?;
         let tree = Tree::stage(root);
         let mut list = Inputs::new();
-        for selected in select(&tree, copy, pattern, rules)? {
+        for selected in select(&tree, pattern, rules)? {
             name_entries(&tree, &selected, &mut list);
         }
         let sum = list.key().to_string();
@@ -140,11 +140,8 @@ impl Worker<'_> {
         let mut sure = true;
         let output = self.write_layer(onto, |target| {
             let manner = Manner {
-                owner: copy
-                    .chown
-                    .as_deref()
-                    .map(|text| self.owner(text, copy.link, results, target.root()))
-                    .transpose()?,
+                // A `--link`ed copy must not depend on what it is put on: there, names are found in nothing.
+                owner: writer_owner(copy, target)?,
                 mode: copy.chmod.as_deref().and_then(ModeChange::parse),
                 epoch: copy.epoch,
             };
@@ -156,17 +153,6 @@ impl Worker<'_> {
             Ok(())
         })?;
         Ok((output, sure))
-    }
-
-    /// Names of a `--link`ed copy are looked up in nothing: it must not depend on what it is put on.
-    fn owner(
-        &self,
-        text: &str,
-        _link: bool,
-        _results: &[Output],
-        root: std::os::fd::BorrowedFd<'_>,
-    ) -> Result<Owner, BuildError> {
-        Ok(owner::resolve(text, root)?)
     }
 
     fn copy_source(
@@ -190,7 +176,7 @@ impl Worker<'_> {
             CopySource::Files { from, pattern, unpack } => {
                 let source = self.source(results.get(*from))?;
                 let tree = source.tree();
-                for Selected { found, entries } in select(tree, copy, pattern, rules)? {
+                for Selected { found, entries } in select(tree, pattern, rules)? {
                     let archive = *unpack && entries.first().is_some_and(|e| !e.is_dir());
                     if archive && self.unpack(copy, tree, &found, writer, target)? {
                         continue;
@@ -344,12 +330,7 @@ fn rules(copy: &Copy) -> Result<Rules, BuildError> {
 }
 
 /// What a pattern of a copy selects. A path without wildcards must be there.
-fn select(
-    tree: &Tree,
-    copy: &Copy,
-    pattern: &str,
-    rules: &Rules,
-) -> Result<Vec<Selected>, BuildError> {
+fn select(tree: &Tree, pattern: &str, rules: &Rules) -> Result<Vec<Selected>, BuildError> {
     let found = tree.select(pattern)?;
     if found.is_empty() && !pattern.split('/').any(is_wild) {
         return Err(BuildError::NotFound {
@@ -357,7 +338,6 @@ fn select(
             hint: missing(tree, pattern),
         });
     }
-    let _ = copy;
     let entries = |found: Found| {
         let entries = tree.walk(&found.real, rules)?;
         Ok(Selected { found, entries })

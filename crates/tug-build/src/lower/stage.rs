@@ -3,12 +3,12 @@
 use super::{BaseImage, Lowering};
 use crate::error::BuildError;
 use crate::image::{Empty, Healthcheck, ImageConfig, listed, quoted};
-use crate::ops::{Info, Op};
+use crate::ops::{Copy, CopySource, Info, Op};
 use crate::request::NamedContext;
 use std::sync::Arc;
 use tug_dockerfile::{
     CommandLine, Evaluated, Healthcheck as HealthcheckInstruction, Instruction, Platform, Span,
-    Stage, StageScope, Step,
+    Stage, StageScope,
 };
 use tug_solver::VertexId;
 use tug_types::ContainerPath;
@@ -102,11 +102,11 @@ impl<'a> Lowering<'a> {
                 .scope
                 .evaluate_trigger(&step, stage)
                 .map_err(|error| self.diagnostic(error))?;
-            self.step(&mut state, &step, evaluated, stage.head.span, true)?;
+            self.step(&mut state, evaluated, stage.head.span, true)?;
         }
         for step in &stage.steps {
             let evaluated = state.scope.evaluate(step).map_err(|error| self.diagnostic(error))?;
-            self.step(&mut state, step, evaluated, step.head.span, false)?;
+            self.step(&mut state, evaluated, step.head.span, false)?;
         }
         self.states[index] = Some(state);
         Ok(())
@@ -159,10 +159,7 @@ impl<'a> Lowering<'a> {
         let platform = header.platform.clone().unwrap_or_else(|| self.target_platform.clone());
         let span = stage.head.span;
         let base = match replaced {
-            Some(NamedContext::Dir(_)) => {
-                let name = header.base.clone();
-                return Err(self.fail(BuildError::ContextAsBase { name }, span));
-            }
+            Some(NamedContext::Dir(_)) => None,
             Some(NamedContext::Image(image)) => Some(image.clone()),
             None if header.base == "scratch" => None,
             None => Some(header.base.clone()),
@@ -179,13 +176,41 @@ impl<'a> Lowering<'a> {
             ignore_cache,
             cmd_set: false,
         };
-        let Some(base) = base else { return Ok((state, Vec::new())) };
+        let Some(base) = base else {
+            if let Some(NamedContext::Dir(_)) = replaced {
+                let name = match &written {
+                    Some(name) if self.request.contexts.contains_key(name) => name.clone(),
+                    _ => header.base.clone(),
+                };
+                state.files = Some(self.files_of_context(&name, span));
+            }
+            return Ok((state, Vec::new()));
+        };
         let base = self.image(&base, Some(&platform)).map_err(|error| self.fail(error, span))?;
         let triggers = self.start_from(&mut state, &base);
         state.total += 1 + counted(&triggers);
         let title = state.title(&format!("FROM {}", base.name));
         state.files = self.image_files(&base, title, span);
         Ok((state, triggers))
+    }
+
+    /// A context in the place of an image: its files, and no configuration.
+    fn files_of_context(&mut self, name: &str, span: Span) -> VertexId {
+        let context = self.context(name);
+        let copy = Copy {
+            sources: vec![CopySource::Files { from: 0, pattern: ".".to_owned(), unpack: false }],
+            destination: "/".to_owned(),
+            chown: None,
+            chmod: None,
+            parents: false,
+            link: true,
+            excludes: Vec::new(),
+            epoch: self.epoch,
+        };
+        let title = format!("[context {name}] FROM");
+        let slot = format!("context {name}");
+        let info = Info { title, span: Some(span), ignore_cache: false, slot };
+        self.add(Op::Copy(copy), vec![context], info)
     }
 
     fn start_from(&self, state: &mut StageState<'a>, base: &Arc<BaseImage>) -> Vec<String> {
@@ -200,7 +225,6 @@ impl<'a> Lowering<'a> {
     fn step(
         &mut self,
         state: &mut StageState<'a>,
-        step: &Step,
         evaluated: Evaluated,
         span: Span,
         trigger: bool,
@@ -210,7 +234,6 @@ impl<'a> Lowering<'a> {
             false => evaluated.title.clone(),
         };
         let Evaluated { instruction, mounts, ports, .. } = evaluated;
-        let _ = step;
         let image = &mut state.image;
         match instruction {
             Instruction::Env(pairs) => {
@@ -264,7 +287,7 @@ impl<'a> Lowering<'a> {
                 }
             }
             Instruction::Healthcheck(check) => {
-                let check = healthcheck(state, check);
+                let check = healthcheck(check);
                 let text = format!("HEALTHCHECK {}", check.shown());
                 state.image.config.healthcheck = Some(check);
                 state.image.commit(text, false, false);
@@ -337,7 +360,7 @@ impl<'a> Lowering<'a> {
     }
 }
 
-fn healthcheck(state: &StageState<'_>, check: HealthcheckInstruction) -> Healthcheck {
+fn healthcheck(check: HealthcheckInstruction) -> Healthcheck {
     let nanoseconds =
         |time: std::time::Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
     match check {
@@ -353,7 +376,6 @@ fn healthcheck(state: &StageState<'_>, check: HealthcheckInstruction) -> Healthc
                     test.extend(words);
                 }
             }
-            let _ = state;
             Healthcheck {
                 test,
                 interval: nanoseconds(check.interval),

@@ -46,6 +46,13 @@ fn files_come_from_stages_by_name_and_number_and_from_images() {
     named.try_build(&s, &[]).code(1);
     let replaced = Project::new(&s, "FROM nonexistent\nRUN true\n", &[]);
     replaced.build(&s, &["--build-context", "nonexistent=docker-image://busybox"]);
+    let files = Project::new(
+        &s,
+        "FROM busybox AS b\nFROM base\nCOPY --from=b /bin /bin\nRUN cat /x > /y\n",
+        &[],
+    );
+    files.build(&s, &["--build-context", &format!("base={}", extra.path())]);
+    assert_eq!(in_app(&s, "cat /y"), "from elsewhere");
 }
 
 #[test]

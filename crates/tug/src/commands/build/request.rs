@@ -116,11 +116,7 @@ fn platform(parsed: &Parsed<'_>) -> Result<Option<tug_build::Platform>, Quit> {
     let given: Vec<&str> = parsed.all("platform").flat_map(|list| list.split(',')).collect();
     match given.as_slice() {
         [] => Ok(None),
-        [one] => {
-            let read = parsed.read("platform", |text: &str| text.parse::<tug_build::Platform>())?;
-            let _ = one;
-            Ok(read)
-        }
+        [_] => parsed.read("platform", |text: &str| text.parse::<tug_build::Platform>()),
         _ => {
             let quit = parsed.wrong("several platforms in one build are not supported by tug yet");
             Err(quit.with_hint("build them one by one"))
