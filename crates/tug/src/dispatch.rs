@@ -374,7 +374,8 @@ mod tests {
                 command.names[0]
             );
         }
-        assert!(group_help(&GROUPS[0]).contains("\n  ls          List containers\n"));
+        let group = GROUPS.iter().find(|group| group.name == "container").unwrap();
+        assert!(group_help(group).contains("\n  ls          List containers\n"));
     }
 
     #[test]
