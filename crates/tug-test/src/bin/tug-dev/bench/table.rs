@@ -42,7 +42,12 @@ impl Table {
         limit: Limit,
     ) {
         let mean = values[0].mean();
-        let ratio = beside.map(|(_, other)| mean / other);
+        // Times have no outliers worth hiding; a rate has them whenever the disk is busy.
+        let typical = match limit {
+            Limit::RatioAtLeast(_) => values[0].median(),
+            _ => mean,
+        };
+        let ratio = beside.map(|(_, other)| typical / other);
         let (promised, kept) = match limit {
             Limit::Value(most) => (format!("<= {most} {unit}"), mean <= most),
             Limit::Ratio(most) => (format!("<= {most} x"), ratio.is_some_and(|r| r <= most)),
