@@ -68,7 +68,9 @@ fn supervise(spec: MonitorSpec, starter: OwnedFd, lock: OwnedFd) -> Farewell {
             let oom_killed = cgroup::oom_killed(&ground.id, &ground.cgroup_parent);
             let failures = take_down(&mut ground);
             let record = ended.record(oom_killed, &failures);
-            Farewell::say(&ground, record, ended.log_end, ended.clients, lock)
+            let farewell = Farewell::say(&ground, record, ended.log_end, ended.clients, lock);
+            drop(ended.listener);
+            farewell
         }
         Err(failure) => {
             let failures = take_down(&mut ground);

@@ -70,6 +70,9 @@ pub(super) struct Ended {
     pub(super) log_end: u64,
     /// Those to be told.
     pub(super) clients: Clients,
+    /// Open until the end is recorded: whoever connects meanwhile waits for that, and would take a
+    /// container that nobody answers for to be starting or stopped.
+    pub(super) listener: OwnedFd,
 }
 
 impl Watch {
@@ -278,7 +281,7 @@ impl Watch {
         let log_end = self.log.end();
         self.clients.announce(log_end);
         let (started_at, clients) = (self.started_at, self.clients);
-        Ended { exit_code, started_at, finished_at, log_end, clients }
+        Ended { exit_code, started_at, finished_at, log_end, clients, listener: self.listener }
     }
 
     fn exit_code(&self) -> i32 {
