@@ -11,13 +11,11 @@ demo_all() {
 demo_steps() {
   demo_dir=$(mktemp -d /tmp/tug-demo.XXXXXX)
   demo_status=0
-  # In a shell of its own, so that whatever ends it, what follows cleans up.
-  (
-    set -e
-    export TUG_DATA_ROOT=$demo_dir/data TUG_EXEC_ROOT=$demo_dir/exec TUG_MIRROR=http://$1
-    cd "$demo_dir"
-    demo_script
-  ) || demo_status=$?
+  push_images "$1"
+  # In a bash of its own: whatever ends it, what follows cleans up; and `set -e` holds there, as it does
+  # not in a function whose status is asked for.
+  TUG_DATA_ROOT=$demo_dir/data TUG_EXEC_ROOT=$demo_dir/exec TUG_MIRROR=http://$1 TUG_CACHE=$CACHE CARGO_TARGET_DIR=$TARGET \
+    bash -euo pipefail -c ". '$ROOT/dev.d/common.sh'; . '$ROOT/dev.d/demo.sh'; cd '$demo_dir'; demo_script" || demo_status=$?
   TUG_DATA_ROOT=$demo_dir/data TUG_EXEC_ROOT=$demo_dir/exec "$PRODUCT" system reset -f >/dev/null || demo_status=1
   grep -F "$demo_dir" /proc/self/mountinfo && demo_status=1
   grep -lsF "$demo_dir" /proc/[0-9]*/environ 2>/dev/null | grep -v "/$BASHPID/" && demo_status=1

@@ -118,7 +118,7 @@ impl Engine {
         let record = Record::read(row)?;
         let exit = self.take_down_remains(row)?;
         if record.host.auto_remove {
-            return self.forget_locked(row, true);
+            return self.remove_locked(row, true);
         }
         self.store.mark_ended(&row.id, &outcome(&exit))?;
         Ok(())
