@@ -2,6 +2,7 @@
 
 use crate::monitor::{Ground, now, take_down};
 use crate::{Error, ExitRecord, NetworkSpec, layout, record};
+use std::io;
 use std::path::Path;
 use tug_net::{BridgeConfig, Endpoint};
 use tug_types::{ContainerId, Failure, Kind};
@@ -50,7 +51,11 @@ pub fn reconcile(remains: &Remains<'_>) -> Result<ExitRecord, Error> {
         Some(exit) => exit,
         None => {
             let exit = killed(state.map_or(0, |state| state.started_at));
-            record::write(&layout::exit(remains.container_dir), &exit)?;
+            match record::write(&layout::exit(remains.container_dir), &exit) {
+                // Its directory is gone already: a removal was killed, nobody will read the record.
+                Err(Error::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                written => written?,
+            }
             exit
         }
     };
