@@ -16,7 +16,7 @@ images_all() {
 make_images() {
   build_devtool
   local recipe
-  recipe=$(cat "$ROOT/dev.d/images.sh" "$ROOT/crates/tug-test/src/fixture.rs" "$ROOT/crates/tug-test/src/bin/tug-dev/images.rs" "$(busybox)" | sha256sum)
+  recipe=$(cat "$ROOT/dev.d/images.sh" "$ROOT/crates/tug-test/src/"{fixture,layer}.rs "$ROOT/crates/tug-test/src/bin/tug-dev/images.rs" "$(busybox)" | sha256sum)
   mkdir -p "$CACHE/images"
   [ "$(cat "$CACHE/images/recipe" 2>/dev/null)" = "$recipe" ] && return
   say "making base images"

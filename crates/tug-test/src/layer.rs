@@ -18,6 +18,8 @@ pub struct LayerTar<W: Write> {
     tar: tar::Builder<W>,
     /// Time stamp of entries that are not copied from disk, seconds since the epoch.
     mtime: u64,
+    /// Regular files written so far, with what they said of themselves: their further names say it again.
+    files: BTreeMap<String, (Meta, u64)>,
 }
 
 /// What an entry says about itself beside its name.
@@ -44,7 +46,7 @@ const FIXED_TIME: u64 = 1_704_067_200;
 impl<W: Write> LayerTar<W> {
     /// Starts a tar.
     pub fn new(out: W) -> Self {
-        Self { tar: tar::Builder::new(out), mtime: FIXED_TIME }
+        Self { tar: tar::Builder::new(out), mtime: FIXED_TIME, files: BTreeMap::new() }
     }
 
     fn header(&self, kind: EntryType, meta: Meta) -> Header {
@@ -73,6 +75,7 @@ impl<W: Write> LayerTar<W> {
     /// Writing failed.
     pub fn file(&mut self, name: &str, meta: Meta, content: &[u8]) -> io::Result<()> {
         let header = self.header(EntryType::Regular, meta);
+        self.files.insert(name.to_owned(), (meta, self.mtime));
         self.raw(header, name, "", content)
     }
 
@@ -85,12 +88,16 @@ impl<W: Write> LayerTar<W> {
         self.raw(header, name, target, &[])
     }
 
-    /// A hard link to an earlier entry.
+    /// A hard link to an earlier entry, with that entry's mode, owner and time as tar(1) writes it: Docker
+    /// sets the file's to what its last name says.
     ///
     /// # Errors
     /// Writing failed.
     pub fn hardlink(&mut self, name: &str, target: &str) -> io::Result<()> {
-        let header = self.header(EntryType::Link, Meta::mode(0o644));
+        let (meta, mtime) =
+            self.files.get(target).copied().unwrap_or((Meta::mode(0o644), self.mtime));
+        let mut header = self.header(EntryType::Link, meta);
+        header.set_mtime(mtime);
         self.raw(header, name, target, &[])
     }
 
@@ -265,6 +272,7 @@ impl<W: Write> LayerTar<W> {
         if name.len() > 100 {
             self.long_text(name, b'L')?;
         }
+        self.files.insert(name.to_owned(), (meta, self.mtime));
         let mut header = self.header(EntryType::Regular, meta);
         set_name(&mut header, name);
         header.set_size(size);
