@@ -1,18 +1,20 @@
 //! `create`: from an image and a request to a container that could start.
 //!
-//! Steps and their undo: take the lock (drop it) → make volumes (they stay, as in Docker) → row in
-//! state `creating` (forget it) → files (remove them) → state `created`. A kill in between leaves a
-//! `creating` row with a free lock, which whoever comes next removes.
+//! Steps and their undo: take the lock (drop it) → row in state `creating` with its new volumes (forget
+//! it and those made without a name; named ones stay, as in Docker) → files and volumes' content (remove
+//! them) → state `created`. A kill in between leaves a `creating` row with a free lock, which whoever
+//! comes next removes.
 
-use crate::engine::make_dir;
+use crate::engine::{make_dir, remove_tree};
 use crate::image_config::ImageConfig;
 use crate::model::{CreateRequest, HostConfig};
 use crate::mounts::{Source, Wish};
 use crate::record::{NetworkMode, Record};
 use crate::view::MountPoint;
 use crate::{Engine, Error, lock, mounts, names, ports, propagation, volumes};
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
-use tug_store::{ContainerState, ImageRow, NewContainer};
+use tug_store::{ContainerState, ImageRow, NewContainer, NewVolume};
 use tug_types::{ContainerId, ContainerPath};
 
 /// A container made.
@@ -31,6 +33,26 @@ pub(crate) struct Fresh {
     pub created: Created,
     pub record: Record,
     pub lock: OwnedFd,
+}
+
+/// A volume that a container is to have.
+struct Granted {
+    name: String,
+    anonymous: bool,
+    labels: BTreeMap<String, String>,
+    /// The path of the image whose content it gets when it is empty.
+    fill_from: Option<ContainerPath>,
+}
+
+impl Granted {
+    fn as_new(&self) -> NewVolume<'_> {
+        NewVolume {
+            name: &self.name,
+            anonymous: self.anonymous,
+            labels: self.labels.clone(),
+            ..NewVolume::default()
+        }
+    }
 }
 
 /// An id for a container to be.
@@ -81,8 +103,12 @@ impl Engine {
             }
             Err(error) => {
                 // Best effort: what cannot be removed now has a `creating` row to be found by.
-                let _ = self.remove_files(&id);
-                let _ = self.store.forget_container(&id, &[]);
+                let row =
+                    self.store.find_containers(id.as_str()).ok().and_then(|mut rows| rows.pop());
+                let _ = match row {
+                    Some(row) => self.remove_locked(&row, true),
+                    None => remove_tree(&self.run_dir(&id)),
+                };
                 Err(error)
             }
         }
@@ -96,14 +122,12 @@ impl Engine {
         id: &ContainerId,
         wishes: Vec<Wish>,
     ) -> Result<(String, Record), Error> {
-        let mut fresh_volumes = Vec::new();
+        let mut granted = Vec::new();
         for wish in wishes {
-            self.grant(wish, &mut record, &mut fresh_volumes)?;
+            granted.extend(self.grant(wish, &mut record)?);
         }
-        let json = serde_json::to_string(&record)
-            .map_err(|source| Error::Record { id: id.short().to_owned(), source })?;
-        let volumes: Vec<String> =
-            record.mounts.iter().filter_map(|mount| mount.name.clone()).collect();
+        let json = record.json(id)?;
+        let volumes: Vec<NewVolume<'_>> = granted.iter().map(Granted::as_new).collect();
         let new = NewContainer {
             id,
             image: &image.id,
@@ -115,19 +139,17 @@ impl Engine {
         let name =
             self.store.insert_container(&new, request.name.as_deref(), names::generator(seed))?;
         self.make_files(id, &record)?;
-        for (volume, destination) in fresh_volumes {
-            self.populate_volume(&volume, &record.layers, &destination)?;
+        for volume in &granted {
+            self.make_volume_dir(&volume.name)?;
+            if let Some(destination) = &volume.fill_from {
+                self.populate_volume(&volume.name, &record.layers, destination)?;
+            }
         }
         Ok((name, record))
     }
 
-    /// Makes one wish come true: a directory or a volume, noted as a mount point.
-    fn grant(
-        &self,
-        wish: Wish,
-        record: &mut Record,
-        fresh: &mut Vec<(String, ContainerPath)>,
-    ) -> Result<(), Error> {
+    /// Makes one wish come true, noted as a mount point; a volume is still to be made.
+    fn grant(&self, wish: Wish, record: &mut Record) -> Result<Option<Granted>, Error> {
         let mut mount = MountPoint {
             kind: String::new(),
             name: None,
@@ -138,6 +160,7 @@ impl Engine {
             rw: !wish.readonly,
             propagation: wish.propagation,
         };
+        let mut granted = None;
         match wish.source {
             Source::Bind { path, create } => {
                 if !path.exists() {
@@ -158,45 +181,28 @@ impl Engine {
                 mount.mode = options;
             }
             Source::Volume { name, copy, labels } => {
-                self.grant_volume(&mut mount, name, false, copy, labels, fresh, &wish.destination)?;
+                if mount.mode.is_empty() {
+                    "z".clone_into(&mut mount.mode);
+                }
+                let fill_from = copy.then_some(wish.destination);
+                granted = Some(Granted { name, anonymous: false, labels, fill_from });
             }
             Source::Anonymous { copy } => {
                 let name = volumes::random_name()?;
                 record.anonymous_volumes.push(name.clone());
                 let labels = [("com.docker.volume.anonymous".to_owned(), String::new())].into();
-                self.grant_volume(&mut mount, name, true, copy, labels, fresh, &wish.destination)?;
+                let fill_from = copy.then_some(wish.destination);
+                granted = Some(Granted { name, anonymous: true, labels, fill_from });
             }
         }
+        if let Some(volume) = &granted {
+            "volume".clone_into(&mut mount.kind);
+            mount.source = self.store.volume_data(&volume.name).display().to_string();
+            mount.driver = Some("local".to_owned());
+            mount.name = Some(volume.name.clone());
+        }
         record.mounts.push(mount);
-        Ok(())
-    }
-
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one volume's whole description, used in one place"
-    )]
-    fn grant_volume(
-        &self,
-        mount: &mut MountPoint,
-        name: String,
-        anonymous: bool,
-        copy: bool,
-        labels: std::collections::BTreeMap<String, String>,
-        fresh: &mut Vec<(String, ContainerPath)>,
-        destination: &ContainerPath,
-    ) -> Result<(), Error> {
-        self.ensure_volume(&name, anonymous, labels)?;
-        if copy {
-            fresh.push((name.clone(), destination.clone()));
-        }
-        "volume".clone_into(&mut mount.kind);
-        mount.source = self.store.volume_data(&name).display().to_string();
-        mount.driver = Some("local".to_owned());
-        if mount.mode.is_empty() && !anonymous {
-            "z".clone_into(&mut mount.mode);
-        }
-        mount.name = Some(name);
-        Ok(())
+        Ok(granted)
     }
 
     /// The directories of the container; those that change from start to start are written then.

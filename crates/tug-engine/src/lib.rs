@@ -11,6 +11,7 @@ mod create;
 mod engine;
 mod error;
 mod exec;
+mod filling;
 mod history;
 mod image_config;
 mod image_inspect;

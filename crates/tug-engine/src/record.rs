@@ -6,7 +6,7 @@ use crate::model::{Config, HostConfig};
 use crate::view::MountPoint;
 use serde::{Deserialize, Serialize};
 use tug_store::ContainerRow;
-use tug_types::DiffId;
+use tug_types::{ContainerId, DiffId};
 
 /// The engine's part of a container's row.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -30,6 +30,12 @@ impl Record {
     pub(crate) fn read(row: &ContainerRow) -> Result<Self, Error> {
         serde_json::from_str(&row.record)
             .map_err(|source| Error::Record { id: row.id.short().to_owned(), source })
+    }
+
+    /// The text of it in the row.
+    pub(crate) fn json(&self, id: &ContainerId) -> Result<String, Error> {
+        serde_json::to_string(self)
+            .map_err(|source| Error::Record { id: id.short().to_owned(), source })
     }
 
     /// Program and arguments: entrypoint, then command.

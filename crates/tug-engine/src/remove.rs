@@ -54,29 +54,22 @@ impl Engine {
         self.remove_locked(&row, options.volumes)
     }
 
-    /// Removes a container whose lock we hold and which does not run.
+    /// Removes a container whose lock we hold and which does not run. Killed in the middle, whoever
+    /// comes next goes on and spares the same volumes.
     pub(crate) fn remove_locked(&self, row: &ContainerRow, volumes: bool) -> Result<(), Error> {
-        let from = [
-            ContainerState::Creating,
-            ContainerState::Created,
-            ContainerState::Running,
-            ContainerState::Exited,
-        ];
-        self.store.set_container_state(&row.id, &from, ContainerState::Removing)?;
-        self.forget_locked(row, volumes)
-    }
-
-    /// The same for a container whose row leads whoever finds its lock free to remove it as well: one
-    /// that removes itself and has ended.
-    pub(crate) fn forget_locked(&self, row: &ContainerRow, volumes: bool) -> Result<(), Error> {
-        self.remove_files(&row.id)?;
-        let anonymous = match volumes {
-            true => Record::read(row)?.anonymous_volumes,
-            false => Vec::new(),
+        let record = Record::read(row);
+        let (owned, sparing) = match (volumes, record) {
+            (true, record) => (record?.anonymous_volumes, None),
+            (false, Ok(mut record)) if !record.anonymous_volumes.is_empty() => {
+                record.anonymous_volumes.clear();
+                (Vec::new(), Some(record.json(&row.id)?))
+            }
+            // Nothing to spare, or nothing that can be read: a damaged container must be removable.
+            (false, _) => (Vec::new(), None),
         };
-        for volume in self.store.forget_container(&row.id, &anonymous)? {
-            self.remove_volume_files(&volume)?;
-        }
+        self.store.mark_removing(&row.id, sparing.as_deref())?;
+        self.remove_files(&row.id)?;
+        self.store.forget_container(&row.id, &owned)?.delete()?;
         remove_tree(&self.run_dir(&row.id))
     }
 

@@ -151,8 +151,7 @@ impl Engine {
         crate::spec::check(&record)?;
         let lock = lock::take(&self.run_dir(&id), lock::PATIENCE)?
             .ok_or_else(|| Error::Busy { name: id.short().to_owned() })?;
-        let json = serde_json::to_string(&record)
-            .map_err(|source| Error::Record { id: id.short().to_owned(), source })?;
+        let json = record.json(&id)?;
         let new = NewContainer {
             id: &id,
             image: &NO_IMAGE,

@@ -1,14 +1,12 @@
-//! Volumes: made, listed, removed, and filled with an image's content on first use.
+//! Volumes: made, listed, removed.
 
-use crate::engine::{make_dir, remove_tree};
+use crate::engine::make_dir;
 use crate::view::Volume;
 use crate::{Engine, Error, mounts};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::unix::fs::DirBuilderExt;
 use tug_store::{NewVolume, VolumeRow};
-use tug_types::{ContainerId, ContainerPath, DiffId, Explain};
+use tug_types::ContainerId;
 
 impl Engine {
     /// Makes a volume, or finds the one of that name. Without a name it gets a random one.
@@ -43,7 +41,8 @@ impl Engine {
             }
             None => random_name()?,
         };
-        self.ensure_volume(&name, false, labels)?;
+        self.store.insert_volume(&NewVolume { name: &name, labels, ..NewVolume::default() })?;
+        self.make_volume_dir(&name)?;
         self.volume(&name)
     }
 
@@ -79,71 +78,28 @@ impl Engine {
     /// When a container uses it, or it is not there.
     pub fn volume_remove(&self, name: &str, force: bool) -> Result<(), Error> {
         match self.store.forget_volume(name) {
-            Err(tug_store::Error::NoVolume { .. }) if force => return Ok(()),
+            Err(tug_store::Error::NoVolume { .. }) if force => Ok(()),
             Err(tug_store::Error::NoVolume { .. }) => {
-                return Err(Error::NoVolume { name: name.to_owned() });
+                Err(Error::NoVolume { name: name.to_owned() })
             }
-            result => result?,
+            discarded => {
+                discarded?.delete()?;
+                Ok(())
+            }
         }
-        self.remove_volume_files(name)
     }
 
-    pub(crate) fn remove_volume_files(&self, name: &str) -> Result<(), Error> {
-        remove_tree(&self.settings.data_root.join("volumes").join(name))
-    }
-
-    /// The volume's directory, made and recorded when missing. True when it is new.
-    pub(crate) fn ensure_volume(
-        &self,
-        name: &str,
-        anonymous: bool,
-        labels: BTreeMap<String, String>,
-    ) -> Result<bool, Error> {
+    /// The directory of a volume that has its row. It may be there.
+    pub(crate) fn make_volume_dir(&self, name: &str) -> Result<(), Error> {
         let data = self.store.volume_data(name);
         make_dir(data.parent().unwrap_or(&data))?;
-        match std::fs::create_dir(&data) {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-                return Err(Error::files("create", &data)(error));
-            }
-            _ => {}
+        match std::fs::DirBuilder::new().mode(0o755).create(&data) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
+            made => made.map_err(Error::files("create", &data))?,
         }
-        // Ordinary users inside containers enter it: Docker's mode.
+        // Ordinary users inside containers enter it: Docker's mode, whatever the command's umask.
         std::fs::set_permissions(&data, std::os::unix::fs::PermissionsExt::from_mode(0o755))
-            .map_err(Error::files("set the mode of", &data))?;
-        let new = NewVolume { name, anonymous, labels, options: BTreeMap::new() };
-        Ok(self.store.insert_volume(&new)?)
-    }
-
-    /// Copies what the image has at `destination` into an empty volume, as Docker does on first use.
-    pub(crate) fn populate_volume(
-        &self,
-        name: &str,
-        layers: &[DiffId],
-        destination: &ContainerPath,
-    ) -> Result<(), Error> {
-        let data = self.store.volume_data(name);
-        let mut entries = std::fs::read_dir(&data).map_err(Error::files("read", &data))?;
-        if entries.next().is_some() {
-            return Ok(());
-        }
-        let Some(root) = self.image_tree(layers)? else { return Ok(()) };
-        let Some(source) = open_in_root(&root, destination)? else { return Ok(()) };
-        let target = File::open(&data).map_err(Error::files("open", &data))?;
-        tug_archive::copy_tree(source.as_fd(), target.as_fd())
-            .map_err(|error| Error::Failed(error.failure()))
-    }
-
-    /// The image's merged tree as a directory descriptor, mounted nowhere. `None` without layers.
-    fn image_tree(&self, layers: &[DiffId]) -> Result<Option<OwnedFd>, Error> {
-        let trees: Vec<PathBuf> =
-            layers.iter().rev().map(|layer| self.store.layers().tree(layer)).collect();
-        match trees.as_slice() {
-            [] => Ok(None),
-            [only] => Ok(Some(File::open(only).map_err(Error::files("open layer", only))?.into())),
-            _ => detached_overlay(&trees)
-                .map(Some)
-                .map_err(|source| Error::System { what: "mount the image's layers", source }),
-        }
+            .map_err(Error::files("set the mode of", &data))
     }
 
     fn volume_view(&self, row: VolumeRow) -> Volume {
@@ -166,39 +122,4 @@ pub(crate) fn random_name() -> Result<String, Error> {
     ContainerId::random()
         .map(String::from)
         .map_err(|source| Error::System { what: "draw a random name", source })
-}
-
-/// A read-only overlay of the trees, uppermost first, that exists only as a descriptor.
-pub(crate) fn detached_overlay(trees: &[PathBuf]) -> std::io::Result<OwnedFd> {
-    use rustix::mount::{
-        FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount,
-        fsopen,
-    };
-    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    let by_one = trees
-        .iter()
-        .try_for_each(|tree| fsconfig_set_string(context.as_fd(), "lowerdir+", tree.as_path()));
-    if by_one.is_err() {
-        // Before Linux 6.8 the layers come in one text.
-        let joined: Vec<String> = trees.iter().map(|tree| tree.display().to_string()).collect();
-        fsconfig_set_string(context.as_fd(), "lowerdir", joined.join(":"))?;
-    }
-    fsconfig_create(context.as_fd())?;
-    let flags = FsMountFlags::FSMOUNT_CLOEXEC;
-    Ok(fsmount(context.as_fd(), flags, MountAttrFlags::MOUNT_ATTR_RDONLY)?)
-}
-
-/// A directory below `root`, symlinks resolved inside it; `None` when there is no such directory.
-fn open_in_root(root: &OwnedFd, path: &ContainerPath) -> Result<Option<OwnedFd>, Error> {
-    use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
-    use rustix::io::Errno;
-    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    match openat2(root, path.relative(), flags, Mode::empty(), resolve) {
-        Ok(fd) => Ok(Some(fd)),
-        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
-        Err(error) => {
-            Err(Error::System { what: "open the image's directory", source: error.into() })
-        }
-    }
 }

@@ -34,6 +34,11 @@ pub struct Discarded {
 }
 
 impl Discarded {
+    /// Directories of one owner that are out of their place.
+    pub(crate) fn of(trash: Vec<PathBuf>) -> Self {
+        Self { trash, ..Self::default() }
+    }
+
     /// How many files there are to delete, by the layers' records.
     pub fn entries(&self) -> u64 {
         self.entries

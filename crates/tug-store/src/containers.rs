@@ -10,7 +10,7 @@
 //! the container's lock, so whoever finds one with the lock free finishes the removal. The row goes
 //! first and last: directories without a row do not exist.
 
-use crate::{Error, Result, Store, networks};
+use crate::{Discarded, Error, NewVolume, Result, Store, networks, volumes};
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -89,8 +89,9 @@ pub struct NewContainer<'a> {
     pub layers: &'a [DiffId],
     /// The engine's own JSON.
     pub record: &'a str,
-    /// Volumes it uses; rows must exist.
-    pub volumes: &'a [String],
+    /// Volumes it uses, recorded with it where they are new: a creation that is killed leaves no
+    /// volume of its own without a container to find it by, and a removal cannot come in between.
+    pub volumes: &'a [NewVolume<'a>],
 }
 
 /// How a run ended.
@@ -146,8 +147,9 @@ impl Store {
             }
             let mut volume =
                 transaction.prepare_cached("INSERT OR IGNORE INTO volume_uses VALUES (?1, ?2)")?;
-            for name in new.volumes {
-                volume.execute(params![name, new.id.as_str()])?;
+            for used in new.volumes {
+                volumes::insert(transaction, used)?;
+                volume.execute(params![used.name, new.id.as_str()])?;
             }
             Ok(name)
         })
@@ -210,30 +212,40 @@ impl Store {
         })
     }
 
-    /// Forgets a container, and the anonymous volumes named, unless another container uses them.
-    /// Returns the volumes whose files are to be removed.
+    /// The beginning of a removal: state `removing`, and the engine's JSON replaced when the removal
+    /// is to spare what it names.
     ///
     /// # Errors
     /// When the database fails.
-    pub fn forget_container(&self, id: &ContainerId, volumes: &[String]) -> Result<Vec<String>> {
+    pub fn mark_removing(&self, id: &ContainerId, record: Option<&str>) -> Result<()> {
         self.write(|transaction| {
+            transaction
+                .prepare_cached(
+                    "UPDATE containers SET state = 'removing', record = coalesce(?2, record)
+                     WHERE id = ?1",
+                )?
+                .execute(params![id.as_str(), record])?;
+            Ok(())
+        })
+    }
+
+    /// Forgets a container, and the anonymous volumes named, unless another container uses them:
+    /// their files are out of their place then, and to be deleted.
+    ///
+    /// # Errors
+    /// When the database fails, or a volume cannot be moved.
+    pub fn forget_container(&self, id: &ContainerId, owned: &[String]) -> Result<Discarded> {
+        let mut moved = Vec::new();
+        let committed = self.write(|transaction| {
             transaction
                 .prepare_cached("DELETE FROM containers WHERE id = ?1")?
                 .execute([id.as_str()])?;
-            let mut forgotten = Vec::new();
-            for name in volumes {
-                let removed = transaction
-                    .prepare_cached(
-                        "DELETE FROM volumes WHERE name = ?1 AND NOT EXISTS
-                         (SELECT 1 FROM volume_uses WHERE volume = ?1)",
-                    )?
-                    .execute([name])?;
-                if removed > 0 {
-                    forgotten.push(name.clone());
-                }
+            for name in owned {
+                moved.extend(volumes::forget_unused(transaction, self.root(), name)?);
             }
-            Ok(forgotten)
-        })
+            Ok(())
+        });
+        volumes::settled(committed, moved)
     }
 
     /// All containers, newest first.

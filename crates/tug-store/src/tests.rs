@@ -149,7 +149,7 @@ fn a_run_that_never_started_leaves_the_container_created() {
 fn an_anonymous_volume_goes_with_its_last_container() {
     let root = Root::new();
     let store = Store::new(&root.0);
-    store.insert_volume(&NewVolume { name: "v", anonymous: true, ..NewVolume::default() }).unwrap();
+    let volume = NewVolume { name: "v", anonymous: true, ..NewVolume::default() };
     let ids = [ContainerId::random().unwrap(), ContainerId::random().unwrap()];
     for id in &ids {
         let new = NewContainer {
@@ -157,16 +157,23 @@ fn an_anonymous_volume_goes_with_its_last_container() {
             image: &digest(1),
             layers: &[],
             record: "{}",
-            volumes: &["v".to_owned()],
+            volumes: std::slice::from_ref(&volume),
         };
         store.insert_container(&new, Some(id.short()), String::new).unwrap();
     }
     assert!(
         matches!(store.forget_volume("v"), Err(Error::VolumeInUse { by, .. }) if by.len() == 2)
     );
-    let volumes = ["v".to_owned()];
-    assert!(store.forget_container(&ids[0], &volumes).unwrap().is_empty());
-    assert_eq!(store.forget_container(&ids[1], &volumes).unwrap(), volumes);
+    let data = store.volume_data("v");
+    std::fs::create_dir_all(&data).unwrap();
+    let owned = ["v".to_owned()];
+    assert!(store.forget_container(&ids[0], &owned).unwrap().is_empty());
+    assert!(data.exists() && store.volume("v").unwrap().is_some(), "somebody uses it");
+    let discarded = store.forget_container(&ids[1], &owned).unwrap();
+    assert!(!data.exists(), "out of its place before its files are deleted");
+    assert!(store.has_trash().unwrap());
+    discarded.delete().unwrap();
+    assert!(!store.has_trash().unwrap());
     assert!(matches!(store.forget_volume("v"), Err(Error::NoVolume { .. })));
 }
 

@@ -1,8 +1,12 @@
 //! Volumes: one row each, and who uses them.
+//!
+//! A volume's directory is made after its row and moved away before the row goes, both by whoever
+//! holds the row: a name that is given anew never finds files of an older volume.
 
-use crate::{Error, Result, Store};
-use rusqlite::{OptionalExtension, Row, params};
+use crate::{Discarded, Error, Result, Store, lease};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 /// One volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,25 +36,70 @@ pub struct NewVolume<'a> {
     pub options: BTreeMap<String, String>,
 }
 
+/// Records a volume unless it exists. True when it is new.
+pub(crate) fn insert(transaction: &Transaction<'_>, new: &NewVolume<'_>) -> Result<bool> {
+    let json = |map: &BTreeMap<String, String>| {
+        serde_json::to_string(map)
+            .map_err(|source| Error::Record { what: format!("volume {}", new.name), source })
+    };
+    let (labels, options) = (json(&new.labels)?, json(&new.options)?);
+    let added = transaction
+        .prepare_cached("INSERT OR IGNORE INTO volumes VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute(params![new.name, crate::db::now(), new.anonymous, labels, options])?;
+    Ok(added > 0)
+}
+
+/// Forgets a volume that nobody uses and moves its files out of their place. `None` when it is used
+/// or not there.
+pub(crate) fn forget_unused(
+    transaction: &Transaction<'_>,
+    root: &Path,
+    name: &str,
+) -> Result<Option<Moved>> {
+    let removed = transaction
+        .prepare_cached(
+            "DELETE FROM volumes WHERE name = ?1
+             AND NOT EXISTS (SELECT 1 FROM volume_uses WHERE volume = ?1)",
+        )?
+        .execute([name])?;
+    if removed == 0 {
+        return Ok(None);
+    }
+    let moved = Moved { place: root.join("volumes").join(name), trash: lease::trash_path(root)? };
+    match std::fs::rename(&moved.place, &moved.trash) {
+        // Never used since its row was made: there may be no directory yet.
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::Lease(crate::LeaseError::Remove { path: moved.place, source: error }))
+        }
+        _ => Ok(Some(moved)),
+    }
+}
+
+/// A volume's files, on their way out.
+pub(crate) struct Moved {
+    place: PathBuf,
+    trash: PathBuf,
+}
+
+/// What is to be deleted once the rows are gone for good. When they stay, the files go back.
+pub(crate) fn settled(committed: Result<()>, moved: Vec<Moved>) -> Result<Discarded> {
+    if let Err(error) = committed {
+        for one in moved {
+            // The failure of the database is what the user must read.
+            let _ = std::fs::rename(&one.trash, &one.place);
+        }
+        return Err(error);
+    }
+    Ok(Discarded::of(moved.into_iter().map(|one| one.trash).collect()))
+}
+
 impl Store {
-    /// Records a volume unless it exists. True when it is new. Its `_data` directory must exist
-    /// before, so that no row stands without files.
+    /// Records a volume unless it exists. True when it is new. Its directory is made afterwards.
     ///
     /// # Errors
     /// When the database fails.
     pub fn insert_volume(&self, new: &NewVolume<'_>) -> Result<bool> {
-        let json = |map: &BTreeMap<String, String>| {
-            serde_json::to_string(map)
-                .map_err(|source| Error::Record { what: format!("volume {}", new.name), source })
-        };
-        let (labels, options) = (json(&new.labels)?, json(&new.options)?);
-        self.write(|transaction| {
-            let added = transaction.execute(
-                "INSERT OR IGNORE INTO volumes VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![new.name, crate::db::now(), new.anonymous, labels, options],
-            )?;
-            Ok(added > 0)
-        })
+        self.write(|transaction| insert(transaction, new))
     }
 
     /// All volumes, by name.
@@ -81,31 +130,36 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub fn volume_users(&self, name: &str) -> Result<Vec<String>> {
-        let connection = self.connection()?;
-        let mut statement = connection.prepare(
-            "SELECT name FROM containers JOIN volume_uses ON container = id WHERE volume = ?1",
-        )?;
-        let names = statement.query_map([name], |row| row.get(0))?;
-        Ok(names.collect::<rusqlite::Result<_>>()?)
+        users(&*self.connection()?, name)
     }
 
-    /// Forgets a volume that nobody uses.
+    /// Forgets a volume that nobody uses. Its files are out of their place then, and to be deleted.
     ///
     /// # Errors
     /// [`Error::VolumeInUse`], [`Error::NoVolume`].
-    pub fn forget_volume(&self, name: &str) -> Result<()> {
-        let by = self.volume_users(name)?;
-        if !by.is_empty() {
-            return Err(Error::VolumeInUse { name: name.to_owned(), by });
-        }
-        self.write(|transaction| {
-            let removed = transaction.execute("DELETE FROM volumes WHERE name = ?1", [name])?;
-            if removed == 0 {
-                return Err(Error::NoVolume { name: name.to_owned() });
+    pub fn forget_volume(&self, name: &str) -> Result<Discarded> {
+        let mut moved = Vec::new();
+        let committed = self.write(|transaction| {
+            moved.extend(forget_unused(transaction, self.root(), name)?);
+            if !moved.is_empty() {
+                return Ok(());
             }
-            Ok(())
-        })
+            let by = users(transaction, name)?;
+            Err(match by.is_empty() {
+                true => Error::NoVolume { name: name.to_owned() },
+                false => Error::VolumeInUse { name: name.to_owned(), by },
+            })
+        });
+        settled(committed, moved)
     }
+}
+
+fn users(connection: &Connection, name: &str) -> Result<Vec<String>> {
+    let mut statement = connection.prepare(
+        "SELECT name FROM containers JOIN volume_uses ON container = id WHERE volume = ?1",
+    )?;
+    let names = statement.query_map([name], |row| row.get(0))?;
+    Ok(names.collect::<rusqlite::Result<_>>()?)
 }
 
 fn read(row: &Row<'_>) -> Result<VolumeRow> {

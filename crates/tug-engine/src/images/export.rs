@@ -35,7 +35,7 @@ impl Engine {
         let tree = match trees.as_slice() {
             // An overlay needs two.
             [only] => crate::images::export::open_directory(only).map_err(failed)?,
-            all => crate::volumes::detached_overlay(all).map_err(failed)?,
+            all => crate::filling::detached_overlay(all).map_err(failed)?,
         };
         Ok(Export { tree })
     }

@@ -157,6 +157,8 @@ fn truth(s: &Sandbox, what: &str) {
 fn nothing_left(s: &Sandbox, what: &str) {
     until(&format!("no process: {what}"), || process::mentioning(&s.path("exec")).is_empty());
     until(&format!("no directory: {what}"), || s.container_dirs().is_empty());
+    let volumes = std::fs::read_dir(s.data_root().join("volumes"));
+    assert_eq!(volumes.map_or(0, Iterator::count), 0, "a volume's directory: {what}");
     // The kernel takes a namespace's links away some time after its last process. tug0 is the bridge; a
     // container's end is named tug and its id.
     until(&format!("no link: {what}"), || {
@@ -219,4 +221,42 @@ fn a_killed_reset_can_be_repeated() {
         s.tug(&["system", "reset", "-f"]).ok();
         until("nothing left", || process::mentioning(&s.path("exec")).is_empty());
     }
+}
+
+/// Kills `args` after the `n`th of growing delays, up to a few milliseconds more than it takes.
+fn killed(s: &Sandbox, args: &[&str], n: u64) {
+    let started = s.start(args);
+    std::thread::sleep(Duration::from_micros(n * 400));
+    kill(started.0.pid());
+    drop(started);
+}
+
+#[test]
+fn a_killed_removal_spares_the_volumes_it_was_to_spare() {
+    let s = Sandbox::new();
+    for n in 0..25 {
+        s.detached(&["--name", "c1", "-v", "/data"], &["sleep", "600"]);
+        let volume = s.format("c1", "{{(index .Mounts 0).Name}}");
+        killed(&s, &["rm", "-f", "c1"], n);
+        // Whoever comes next goes on with it.
+        s.tug(&["ps", "-a"]).ok();
+        s.tug(&["rm", "-f", "c1"]);
+        assert_eq!(s.tug(&["volume", "ls", "-q"]).ok(), volume, "killed in step {n}");
+        s.tug(&["volume", "rm", &volume]).ok();
+    }
+}
+
+#[test]
+fn a_killed_filling_of_a_volume_starts_again() {
+    let s = Sandbox::new();
+    let whole = s.sh(&[], "ls /bin | wc -l").ok().to_owned();
+    for n in 0..25 {
+        killed(&s, &["create", "-v", "filled:/bin", "busybox", "true"], n);
+        let run = ["run", "--rm", "-v", "filled:/bin", "busybox", "sh", "-c", "ls /bin | wc -l"];
+        assert_eq!(s.tug(&run).ok(), whole, "killed in step {n}");
+        s.tug(&["container", "prune", "-f"]).ok();
+        s.tug(&["volume", "rm", "filled"]).ok();
+    }
+    let left = std::fs::read_dir(s.data_root().join("volumes")).unwrap().count();
+    assert_eq!(left, 0, "directories of volumes without a volume");
 }
