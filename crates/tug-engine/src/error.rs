@@ -25,6 +25,8 @@ pub enum Error {
         "{name:?} includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed"
     )]
     BadVolumeName { name: String },
+    #[error("cannot rename {name}: that is its name already")]
+    SameName { name: String },
     #[error("no command specified: image {image} has neither ENTRYPOINT nor CMD")]
     NoCommand { image: String },
     #[error("invalid {what}: {value:?}: {why}")]
@@ -44,7 +46,7 @@ pub enum Error {
     #[error("You cannot attach to a stopped container, start it first")]
     AttachStopped { name: String },
     #[error(
-        "cannot remove container \"/{name}\": container is running: stop the container before removing or force remove"
+        "cannot remove container \"{name}\": container is running: stop the container before removing or force remove"
     )]
     StillRunning { name: String },
     #[error("container {name} is being changed by another command")]
@@ -123,6 +125,7 @@ impl Explain for Error {
             Self::NotRunning { .. }
             | Self::AttachStopped { .. }
             | Self::StillRunning { .. }
+            | Self::SameName { .. }
             | Self::Busy { .. }
             | Self::JoinStopped { .. }
             | Self::ImageInUse { .. }
@@ -143,6 +146,9 @@ impl Explain for Error {
             Self::NoContainer { .. } => Some("`tug ps -a` lists all containers".to_owned()),
             Self::NoImage { name } => {
                 Some(format!("`tug images` lists local images; `tug pull {name}` fetches it"))
+            }
+            Self::BadVolumeName { name } if name.contains('/') => {
+                Some("for a folder of the host, write its absolute path".to_owned())
             }
             Self::NoVolume { .. } => Some("`tug volume ls` lists all volumes".to_owned()),
             Self::AmbiguousContainer { .. } | Self::AmbiguousImage { .. } => {

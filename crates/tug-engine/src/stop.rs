@@ -102,7 +102,11 @@ impl Engine {
     pub fn rename(&self, name: &str, new_name: &str) -> Result<(), Error> {
         crate::create::check_container_name(new_name)?;
         let row = self.container(name)?;
-        Ok(self.store.rename_container(&row.id, new_name.trim_start_matches('/'))?)
+        let new_name = new_name.trim_start_matches('/');
+        if new_name == row.name {
+            return Err(Error::SameName { name: row.name });
+        }
+        Ok(self.store.rename_container(&row.id, new_name)?)
     }
 
     /// The end of the run is recorded before we return, by us or by whoever was first.

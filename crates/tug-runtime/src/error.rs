@@ -84,6 +84,12 @@ impl Explain for Error {
             Self::Seccomp(error) => error.kind(),
             Self::Inside(failure) => failure.kind,
             Self::Exec { kind, .. } => *kind,
+            // Docker's codes: 127 for a missing one, 126 for one that cannot be entered.
+            Self::WorkingDirectory { source, .. }
+                if source.kind() == std::io::ErrorKind::NotFound =>
+            {
+                Kind::CommandNotFound
+            }
             Self::WorkingDirectory { .. } => Kind::NotExecutable,
             Self::NoDevice { .. } | Self::NotADevice { .. } | Self::TmpfsOption { .. } => {
                 Kind::Invalid

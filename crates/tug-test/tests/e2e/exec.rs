@@ -62,7 +62,7 @@ fn input_environment_user_and_directory_are_its_own() {
     assert_eq!(run.ok(), "typed\ntester\n/home\ncontainer exec /home");
     let without = s.tug_with(&["exec", "c1", "cat"], b"typed\n");
     assert_eq!(without.ok(), "");
-    s.tug(&["exec", "-w", "/nowhere", "c1", "true"]).code(126).says("/nowhere");
+    s.tug(&["exec", "-w", "/nowhere", "c1", "true"]).code(127).says("/nowhere");
 }
 
 #[test]

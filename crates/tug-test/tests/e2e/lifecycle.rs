@@ -157,7 +157,7 @@ fn rm_refuses_a_running_container_unless_forced() {
     let s = Sandbox::new();
     s.detached(&["--name", "c1"], &["sleep", "60"]);
     s.tug(&["rm", "c1"])
-        .refused(1, "cannot remove container \"/c1\": container is running: stop the container before removing or force remove")
+        .refused(1, "cannot remove container \"c1\": container is running: stop the container before removing or force remove")
         .hint("tug stop c");
     assert_eq!(s.tug(&["rm", "-f", "c1"]).ok(), "c1");
     assert_eq!(s.tug(&["ps", "-aq"]).ok(), "");

@@ -94,6 +94,6 @@ fn rename_moves_the_name_also_of_a_running_container() {
     assert_eq!(s.status("new"), "running");
     s.tug(&["inspect", "old"]).code(1);
     s.tug(&["rename", "new", "taken"]).code(1).says("already in use");
-    s.tug(&["rename", "new", "new"]).code(1);
+    s.tug(&["rename", "new", "new"]).code(1).says("that is its name already");
     s.tug(&["create", "--name", "old", "busybox"]).ok();
 }
