@@ -366,22 +366,25 @@ fn take_if_empty(own: &mut String, base: String) {
     }
 }
 
-/// The image's variables, replaced or added to by the user's. A user's bare `NAME` that got no value
-/// from the command line removes the variable.
-fn merge_env(mut base: Vec<String>, own: &[String]) -> Vec<String> {
+/// The user's variables, then those of the image that they do not name, as Docker orders them. Of a
+/// name given twice the last counts; a bare `NAME` that got no value from the command line removes the
+/// image's.
+fn merge_env(base: Vec<String>, own: &[String]) -> Vec<String> {
+    fn name(variable: &str) -> &str {
+        variable.split('=').next().unwrap_or(variable)
+    }
+    let mut merged: Vec<String> = Vec::with_capacity(base.len() + own.len());
     for variable in own {
-        let name = variable.split('=').next().unwrap_or(variable);
-        let same = |other: &String| other.split('=').next() == Some(name);
-        match (base.iter().position(same), variable.contains('=')) {
-            (Some(at), true) => base[at].clone_from(variable),
-            (Some(at), false) => {
-                base.remove(at);
-            }
-            (None, true) => base.push(variable.clone()),
-            (None, false) => {}
+        match merged.iter().position(|other| name(other) == name(variable)) {
+            Some(at) => merged[at].clone_from(variable),
+            None => merged.push(variable.clone()),
         }
     }
-    base
+    let rest = base.into_iter().filter(|other| own.iter().all(|own| name(own) != name(other)));
+    let rest: Vec<String> = rest.collect();
+    merged.retain(|variable| variable.contains('='));
+    merged.extend(rest);
+    merged
 }
 
 fn fill_host_defaults(host: &mut HostConfig) {
@@ -524,9 +527,9 @@ mod tests {
 
     #[test]
     fn variables_are_replaced_added_and_removed() {
-        let own = ["A=2", "B=3", "PATH"].map(str::to_owned);
-        let env = merge_env(vec!["PATH=/bin".to_owned(), "A=1".to_owned()], &own);
-        assert_eq!(env, ["A=2", "B=3"]);
+        let own = ["B=1", "A=2", "B=3", "PATH"].map(str::to_owned);
+        let base = ["PATH=/bin", "C=4", "A=1"].map(str::to_owned);
+        assert_eq!(merge_env(base.into(), &own), ["B=3", "A=2", "C=4"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `inspect`: everything known of one container, in Docker's shape.
 
 use crate::list::{network_name, port_key, shown_status};
-use crate::model::PortBinding;
+use crate::model::{HostConfig, PortBinding};
 use crate::record::{NetworkMode, Record};
 use crate::time::rfc3339;
 use crate::view::{ContainerInspect, EndpointSettings, GraphDriver, NetworkSettings, State};
@@ -10,7 +10,17 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use tug_monitor::RunState;
 use tug_net::BridgeConfig;
+use tug_runtime::defaults;
 use tug_store::{ContainerRow, ContainerState};
+use tug_types::ContainerPath;
+
+/// The host's side with the paths that are covered by default.
+fn shown(mut host: HostConfig) -> HostConfig {
+    let texts = |paths: Vec<ContainerPath>| paths.iter().map(ToString::to_string).collect();
+    host.masked_paths.get_or_insert_with(|| texts(defaults::masked_paths()));
+    host.readonly_paths.get_or_insert_with(|| texts(defaults::readonly_paths()));
+    host
+}
 
 impl Engine {
     /// One container in full; `size` walks its files.
@@ -48,7 +58,7 @@ impl Engine {
             size_root_fs: sizes.map(|(_, all)| all),
             mounts: record.mounts.iter().filter(|mount| mount.kind != "tmpfs").cloned().collect(),
             network_settings,
-            host_config: record.host,
+            host_config: shown(record.host),
             config: record.config,
             id: row.id,
         })
