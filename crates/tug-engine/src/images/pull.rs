@@ -108,7 +108,11 @@ impl Engine {
         let local = self.local_copy(reference, platform)?;
         match self.unchanged(client, reference, local.as_ref())? {
             // What is here came before the policy, perhaps.
-            Some(pulled) if !demanded => Ok(pulled),
+            Some(pulled) if !demanded => {
+                // Whoever recorded it may have been killed before it gave its lease back.
+                let _ = tug_store::sweep_dead(self.store.root());
+                Ok(pulled)
+            }
             _ => self.bring(client, reference, platform, local.as_ref(), progress),
         }
     }
