@@ -75,6 +75,8 @@ pub enum Error {
     LinkEscapes { entry: EntryName, target: EntryName },
     #[error("{entry} is a hard link to {target}, which cannot be linked to")]
     LinkTarget { entry: EntryName, target: EntryName, source: io::Error },
+    #[error("{entry} marks something as deleted without naming it")]
+    EmptyWhiteout { entry: EntryName },
     #[error("{entry} has an empty link target")]
     EmptyLink { entry: EntryName },
     #[error("{entry} lies below {parent}, which is not a directory")]

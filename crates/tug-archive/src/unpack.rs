@@ -5,6 +5,10 @@
 //! times. What is so by itself is not done: a file of root with mode 0644 costs `openat`, `pwrite`,
 //! `utimensat` and `close`. Directories get their times, and everything that would interfere with
 //! making files in them, at the very end. Nothing is synced.
+//!
+//! A hard link's entry has owner, mode, attributes and times of its own, and the file gets those, as
+//! with Docker: of several names the last one in the archive decides. Other than Docker, an owner that
+//! is right already is not set again, for that would take away set-user-id and capabilities.
 
 mod attributes;
 
@@ -112,12 +116,14 @@ pub fn unpack_recorded<W: Write>(
         whiteouts: options.whiteouts,
         directories: BTreeMap::new(),
         displaced: None,
+        aufs_links: false,
         size: 0,
         skipped_xattrs: 0,
     };
     while let Some(entry) = unpacker.reader.next()? {
         unpacker.entry(&entry)?;
     }
+    unpacker.remove_aufs_links()?;
     unpacker.finish_directories()?;
     let unpacked = Unpacked {
         entries: unpacker.reader.entries(),
@@ -141,6 +147,8 @@ struct Unpacker<R: BufRead, W: Write> {
     directories: BTreeMap<Vec<u8>, Attributes>,
     /// Where replaced files go, once there was one.
     displaced: Option<OwnedFd>,
+    /// There were entries in [`AUFS_LINKS`].
+    aufs_links: bool,
     size: u64,
     skipped_xattrs: u64,
 }
@@ -153,6 +161,9 @@ fn on<'e>(action: &'static str, entry: &'e Entry) -> impl Fn(Errno) -> Error + '
 const OPAQUE: &[u8] = b".wh..wh..opq";
 const RESERVED: &[u8] = b".wh..wh.";
 const WHITEOUT: &[u8] = b".wh.";
+/// Where aufs kept files with several names, in the root of its layers: the names proper are hard links
+/// to what lies there. No part of the image itself, it goes when the last entry is read.
+const AUFS_LINKS: &[u8] = b".wh..wh.plnk/";
 
 impl<R: BufRead, W: Write> Unpacker<R, W> {
     fn entry(&mut self, entry: &Entry) -> Result<()> {
@@ -163,6 +174,13 @@ impl<R: BufRead, W: Write> Unpacker<R, W> {
             tree::clean(&entry.name).ok_or_else(|| Error::Escapes { entry: entry.name() })?;
         if path.is_empty() {
             return self.root_entry(entry);
+        }
+        if self.whiteouts != Whiteouts::Keep && path.starts_with(RESERVED) && path.contains(&b'/') {
+            // In a directory that aufs had for itself. Hard links may lead to what lies there.
+            if entry.kind != EntryKind::Regular || !path.starts_with(AUFS_LINKS) {
+                return Ok(());
+            }
+            self.aufs_links = true;
         }
         let (parent, name) = tree::split(&path);
         let parent = self.parent(entry, parent)?;
@@ -256,7 +274,7 @@ impl<R: BufRead, W: Write> Unpacker<R, W> {
                     attributes.made_with = MERGED;
                 } else {
                     let was_whiteout = self.tree.is_whiteout(&stat);
-                    self.displace(entry, parent, name)?;
+                    self.displace(&entry.name(), parent, name)?;
                     rustix::fs::mkdirat(parent, name, mode).map_err(&failed)?;
                     if was_whiteout {
                         self.make_opaque(entry, &parent.join(name))?;
@@ -322,11 +340,12 @@ impl<R: BufRead, W: Write> Unpacker<R, W> {
         match link() {
             Err(Errno::EXIST) => {
                 rustix::fs::statat(&*directory, target, NO_FOLLOW).map_err(unusable)?;
-                self.displace(entry, parent, name)?;
-                link().map_err(unusable)
+                self.displace(&entry.name(), parent, name)?;
+                link().map_err(unusable)?;
             }
-            other => other.map_err(unusable),
+            other => other.map_err(unusable)?,
         }
+        self.set_link_attributes(entry, parent, name)
     }
 
     /// `.wh.NAME`: NAME is deleted from the layers below. `.wh..wh..opq`: everything is.
@@ -335,9 +354,12 @@ impl<R: BufRead, W: Write> Unpacker<R, W> {
             return self.tree.set_opaque(parent).map_err(on("make opaque by", entry));
         }
         let hidden = &name[WHITEOUT.len()..];
-        if name.starts_with(RESERVED) || hidden.is_empty() {
+        if name.starts_with(RESERVED) {
             // Bookkeeping of a file system of the past.
             return Ok(());
+        }
+        if hidden.is_empty() {
+            return Err(Error::EmptyWhiteout { entry: entry.name() });
         }
         if matches!(hidden, b"." | b"..") {
             return Err(Error::Escapes { entry: entry.name() });
@@ -376,7 +398,7 @@ impl<R: BufRead, W: Write> Unpacker<R, W> {
     ) -> Result<T> {
         match make() {
             Err(Errno::EXIST) => {
-                self.displace(entry, parent, name)?;
+                self.displace(&entry.name(), parent, name)?;
                 make().map_err(on(action, entry))
             }
             other => other.map_err(on(action, entry)),
@@ -384,8 +406,12 @@ impl<R: BufRead, W: Write> Unpacker<R, W> {
     }
 
     /// Takes away what an earlier entry made. Contents stay where a skeleton will look for them.
-    fn displace(&mut self, entry: &Entry, parent: &Dir, name: &[u8]) -> Result<()> {
-        let failed = on("replace the earlier", entry);
+    fn displace(&mut self, entry: &EntryName, parent: &Dir, name: &[u8]) -> Result<()> {
+        let failed = |error: Errno| Error::Unpack {
+            action: "replace the earlier",
+            entry: entry.clone(),
+            source: error.into(),
+        };
         let stat = rustix::fs::statat(parent, name, NO_FOLLOW).map_err(&failed)?;
         let kind = file_type(&stat);
         let real = parent.join(name);
@@ -409,6 +435,19 @@ impl<R: BufRead, W: Write> Unpacker<R, W> {
         rustix::fs::renameat(parent, name, &displaced, number).map_err(failed)?;
         self.displaced = Some(displaced);
         Ok(())
+    }
+
+    fn remove_aufs_links(&mut self) -> Result<()> {
+        if !self.aufs_links {
+            return Ok(());
+        }
+        let name = &AUFS_LINKS[..AUFS_LINKS.len() - 1];
+        let entry = EntryName::new(AUFS_LINKS);
+        let root = self.tree.directory(b"", Missing::Fail).map_err(|_| Error::NotADirectory {
+            entry: entry.clone(),
+            parent: EntryName::new(b"/"),
+        })?;
+        self.displace(&entry, &root, name)
     }
 
     fn forget_attributes_below(&mut self, real: &[u8]) {

@@ -142,7 +142,7 @@ impl<'b> Worker<'b> {
 
     /// The trees of layers, uppermost first, as an overlay takes them.
     fn trees(&self, layers: &[Layer]) -> Vec<PathBuf> {
-        layers.iter().rev().map(|layer| self.layers.tree(&layer.diff_id)).collect()
+        self.layers.trees(layers.iter().map(|layer| &layer.diff_id))
     }
 
     /// The files of layers, to be read.

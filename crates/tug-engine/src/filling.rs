@@ -58,8 +58,7 @@ impl Engine {
 
     /// The image's merged tree as a directory descriptor, mounted nowhere. `None` without layers.
     fn image_tree(&self, layers: &[DiffId]) -> Result<Option<OwnedFd>, Error> {
-        let trees: Vec<PathBuf> =
-            layers.iter().rev().map(|layer| self.store.layers().tree(layer)).collect();
+        let trees = self.store.layers().trees(layers.iter());
         match trees.as_slice() {
             [] => Ok(None),
             [only] => Ok(Some(File::open(only).map_err(Error::files("open layer", only))?.into())),

@@ -213,7 +213,7 @@ impl Engine {
             return Ok(vec![dir.join("empty")]);
         }
         let layers = self.store.layers();
-        Ok(record.layers.iter().rev().map(|layer| layers.tree(layer)).collect())
+        Ok(layers.trees(record.layers.iter()))
     }
 
     fn network_namespace_of(&self, other: &str) -> Result<PathBuf, Error> {

@@ -221,8 +221,7 @@ impl Engine {
             StepSource::Tmpfs(options) => MountSource::Tmpfs { options: options.clone() },
             StepSource::Layers(layers, path) => {
                 let store = self.store.layers();
-                let mut lowers: Vec<PathBuf> =
-                    layers.iter().rev().map(|layer| store.tree(layer)).collect();
+                let mut lowers = store.trees(layers.iter());
                 let dir = self.container_dir(id).join(format!("mount-{number}"));
                 make_dir(&dir)?;
                 let part = |name: &str| -> Result<PathBuf, Error> {

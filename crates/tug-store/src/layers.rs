@@ -56,6 +56,13 @@ pub struct LayerInfo {
     boot: String,
 }
 
+/// Whether a tree's root is opaque.
+fn hides_all_below(tree: &Path) -> bool {
+    let mut value = [0; 1];
+    let read = rustix::fs::lgetxattr(tree, c"trusted.overlay.opaque", &mut value);
+    read == Ok(1) && value == *b"y"
+}
+
 /// The layers of one data root.
 #[derive(Clone, Debug)]
 pub struct Layers {
@@ -135,6 +142,22 @@ impl Layers {
     /// The layer's tree, for a mount.
     pub fn tree(&self, layer: &DiffId) -> PathBuf {
         self.dir(layer).join("fs")
+    }
+
+    /// The trees that make up what these layers, base first, look like together: uppermost first, as an
+    /// overlay takes them. A layer that says in its root that nothing below counts (`.wh..wh..opq`) is
+    /// the last one: overlayfs itself heeds that mark everywhere but there.
+    pub fn trees<'a>(&self, layers: impl DoubleEndedIterator<Item = &'a DiffId>) -> Vec<PathBuf> {
+        let mut trees = Vec::new();
+        for layer in layers.rev() {
+            let tree = self.tree(layer);
+            let last = hides_all_below(&tree);
+            trees.push(tree);
+            if last {
+                break;
+            }
+        }
+        trees
     }
 
     /// The layer's record.

@@ -2,9 +2,9 @@
 
 use super::{Unpacker, on};
 use crate::entry::{Entry, Time};
-use crate::tree::{Dir, NO_FOLLOW};
+use crate::tree::{Dir, NO_FOLLOW, file_type};
 use crate::{EntryName, Error, Result, xattrs};
-use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 use std::io::{BufRead, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -90,17 +90,53 @@ impl<R: BufRead, W: Write> Unpacker<R, W> {
             rustix::fs::chmodat(parent, name, mode, AtFlags::empty())
                 .map_err(on("set the mode of", entry))?;
         }
-        if !entry.xattrs.is_empty() {
-            let path = xattrs::path(parent.as_fd(), name);
-            for (attribute, value) in &entry.xattrs {
-                self.set_xattr(&entry.name(), attribute, || {
-                    let flags = XattrFlags::empty();
-                    rustix::fs::lsetxattr(path.as_slice(), attribute.as_slice(), value, flags)
-                })?;
-            }
-        }
+        self.set_xattrs_by_name(entry, parent, name)?;
         rustix::fs::utimensat(parent, name, &times(entry.mtime), NO_FOLLOW)
             .map_err(on("set the times of", entry))
+    }
+
+    /// What a hard link's entry says about its file, where it says something new. Of a symbolic link
+    /// only the owner and attributes; see the module.
+    pub(super) fn set_link_attributes(
+        &mut self,
+        entry: &Entry,
+        parent: &Dir,
+        name: &[u8],
+    ) -> Result<()> {
+        let stat = rustix::fs::statat(parent, name, NO_FOLLOW)
+            .map_err(on("look at the file of", entry))?;
+        let owner = (stat.st_uid, stat.st_gid) == (entry.uid, entry.gid);
+        if !owner {
+            let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
+            rustix::fs::chownat(parent, name, Some(uid), Some(gid), NO_FOLLOW)
+                .map_err(on("set the owner of", entry))?;
+        }
+        let is_link = file_type(&stat) == FileType::Symlink;
+        if !is_link && (!owner || stat.st_mode & 0o7777 != entry.mode) {
+            rustix::fs::chmodat(parent, name, Mode::from_raw_mode(entry.mode), AtFlags::empty())
+                .map_err(on("set the mode of", entry))?;
+        }
+        self.set_xattrs_by_name(entry, parent, name)?;
+        let mtime = (stat.st_mtime, stat.st_mtime_nsec);
+        if !is_link && mtime != (entry.mtime.seconds, u64::from(entry.mtime.nanoseconds)) {
+            rustix::fs::utimensat(parent, name, &times(entry.mtime), NO_FOLLOW)
+                .map_err(on("set the times of", entry))?;
+        }
+        Ok(())
+    }
+
+    fn set_xattrs_by_name(&mut self, entry: &Entry, parent: &Dir, name: &[u8]) -> Result<()> {
+        if entry.xattrs.is_empty() {
+            return Ok(());
+        }
+        let path = xattrs::path(parent.as_fd(), name);
+        for (attribute, value) in &entry.xattrs {
+            self.set_xattr(&entry.name(), attribute, || {
+                let flags = XattrFlags::empty();
+                rustix::fs::lsetxattr(path.as_slice(), attribute.as_slice(), value, flags)
+            })?;
+        }
+        Ok(())
     }
 
     /// Sets one attribute unless it must not or cannot be: overlay's own would let a layer read

@@ -1,9 +1,9 @@
 //! What makes a tar a layer: deletion marks, attributes, order of operations.
 
-use crate::support::{Archive, Item, snapshot, try_unpack, unpack, xattrs};
+use crate::support::{Archive, Item, Layer, refused, snapshot, try_unpack, unpack, xattrs};
 use rustix::fs::FileType;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use tug_archive::{UnpackOptions, Whiteouts};
+use tug_archive::{Error, UnpackOptions, Whiteouts};
 
 fn is_whiteout(path: &std::path::Path) -> bool {
     let metadata = path.symlink_metadata().unwrap();
@@ -49,6 +49,123 @@ fn deletion_marks_speak_of_the_layers_below() {
     ] {
         assert_eq!(unpack(&archive.end()).read("f"), "x");
     }
+}
+
+#[test]
+fn a_deletion_inside_an_opaque_directory_says_nothing_new() {
+    for archive in [
+        Archive::default().dir("d").file("d/.wh..wh..opq", "").file("d/.wh.f", ""),
+        Archive::default().dir("d").file("d/.wh.f", "").file("d/.wh..wh..opq", ""),
+        Archive::default().file("d/.wh.f", "").file("d/.wh..wh..opq", "").dir("d"),
+    ] {
+        let layer = unpack(&archive.end());
+        assert!(is_opaque(&layer.path("d")));
+        assert!(is_whiteout(&layer.path("d/f")));
+    }
+    // What the same layer brings stays.
+    let layer = unpack(
+        &Archive::default().file("d/f", "x").file("d/.wh..wh..opq", "").file("d/.wh.f", "").end(),
+    );
+    assert!(is_opaque(&layer.path("d")));
+    assert_eq!(layer.read("d/f"), "x");
+}
+
+#[test]
+fn the_root_can_be_opaque_too() {
+    for name in [".wh..wh..opq", "./.wh..wh..opq", "/.wh..wh..opq"] {
+        let layer = unpack(&Archive::default().file("f", "x").file(name, "").end());
+        assert!(is_opaque(&layer.root()), "{name}");
+        assert_eq!(layer.read("f"), "x");
+        assert_eq!(snapshot(&layer.root()).len(), 2, "{name}");
+    }
+}
+
+#[test]
+fn a_deletion_names_what_is_deleted() {
+    for name in [".wh.", "d/.wh."] {
+        let error = refused(&Archive::default().file(name, "").end());
+        assert!(matches!(&error, Error::EmptyWhiteout { entry } if entry.0 == name.as_bytes()));
+        assert!(error.to_string().ends_with("marks something as deleted without naming it"));
+    }
+    for name in [".wh..", ".wh...", "d/.wh..."] {
+        let error = refused(&Archive::default().file(name, "").end());
+        assert!(
+            matches!(&error, Error::Escapes { entry } if entry.0 == name.as_bytes()),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn what_aufs_kept_for_itself_is_left_out_but_linked_to() {
+    let tar = Archive::default()
+        .dir(".wh..wh.orph")
+        .file(".wh..wh.orph/secret", "x")
+        .file(".wh..wh.aufs", "")
+        .dir(".wh..wh.plnk")
+        .file(".wh..wh.plnk/1.2", "twice")
+        .hard_link("a", ".wh..wh.plnk/1.2")
+        .hard_link("b", "/.wh..wh.plnk/1.2")
+        .end();
+    let layer = unpack(&tar);
+    let names: Vec<_> = snapshot(&layer.root()).into_keys().collect();
+    assert_eq!(names.len(), 3, "{names:?}");
+    assert_eq!((layer.read("a"), layer.read("b")), ("twice".to_owned(), "twice".to_owned()));
+    assert!(layer.tar().unwrap() == tar, "the tar is another one");
+}
+
+fn mode_of(layer: &Layer, name: &str) -> u32 {
+    layer.path(name).symlink_metadata().unwrap().mode() & 0o7777
+}
+
+#[test]
+fn the_last_name_of_a_file_decides_its_attributes() {
+    let records: [(&str, &[u8]); 4] = [
+        ("uid", b"70000"),
+        ("gid", b"8"),
+        ("mtime", b"1500000000.5"),
+        ("SCHILY.xattr.user.note", b"late"),
+    ];
+    let link = Item { name: b"b", kind: b'1', link: b"a", mode: 0o6750, size: 0, device: (0, 0) };
+    let tar = Archive::default().file("a", "x").pax(&records).header(&link).end();
+    let layer = unpack(&tar);
+    let found = layer.path("a").metadata().unwrap();
+    assert_eq!((found.nlink(), found.uid(), found.gid()), (2, 70000, 8));
+    assert_eq!(mode_of(&layer, "a"), 0o6750);
+    assert_eq!((found.mtime(), found.mtime_nsec()), (1_500_000_000, 500_000_000));
+    assert_eq!(xattrs(&layer.path("a"))[&b"user.note"[..]], b"late");
+    assert!(layer.tar().unwrap() == tar, "the tar is another one");
+}
+
+#[test]
+fn a_second_name_that_says_nothing_new_takes_no_capability_away() {
+    let capability = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let file = Item { name: b"a", kind: b'0', link: b"", mode: 0o4755, size: 0, device: (0, 0) };
+    let link = Item { name: b"b", kind: b'1', link: b"a", ..file };
+    let tar = Archive::default()
+        .pax(&[("SCHILY.xattr.security.capability", &capability)])
+        .header(&file)
+        .header(&link)
+        .end();
+    let layer = unpack(&tar);
+    assert_eq!(mode_of(&layer, "a"), 0o4755);
+    assert!(xattrs(&layer.path("b")).contains_key(&b"security.capability"[..]));
+}
+
+#[test]
+fn a_second_name_of_a_symbolic_link_does_not_reach_its_target() {
+    let link = Item { name: b"b", kind: b'1', link: b"s", mode: 0o600, size: 0, device: (0, 0) };
+    let tar = Archive::default()
+        .file("f", "x")
+        .symlink("s", "f")
+        .pax(&[("uid", b"5"), ("mtime", b"1500000000")])
+        .header(&link)
+        .end();
+    let layer = unpack(&tar);
+    assert_eq!(mode_of(&layer, "f"), 0o644);
+    let found = layer.path("s").symlink_metadata().unwrap();
+    assert_eq!((found.uid(), found.mtime()), (5, 1_600_000_000));
+    assert_eq!(layer.path("f").metadata().unwrap().uid(), 0);
 }
 
 #[test]

@@ -28,8 +28,7 @@ impl Engine {
             return Ok(Export { tree: tree_of_process(run.pid)? });
         }
         let layers = self.store.layers();
-        let mut trees: Vec<PathBuf> =
-            record.layers.iter().rev().map(|layer| layers.tree(layer)).collect();
+        let mut trees = layers.trees(record.layers.iter());
         trees.insert(0, self.container_dir(&row.id).join("upper"));
         let failed = |source| Error::System { what: "put the container's layers together", source };
         let tree = match trees.as_slice() {

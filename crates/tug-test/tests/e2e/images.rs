@@ -252,6 +252,28 @@ fn whiteouts_and_opaque_directories_hide_what_is_below() {
 }
 
 #[test]
+fn a_layer_whose_root_is_opaque_hides_every_layer_below() {
+    let s = Sandbox::empty();
+    let (layout, base) = busybox_in(&s.dir().join("layout")).unwrap_or_else(|e| panic!("{e}"));
+    let busybox = layout.layers_of(&base).unwrap_or_else(|e| panic!("{e}")).remove(0);
+    let low = layout.layer(Compression::Gzip, |tar| tar.file("low", Meta::mode(0o644), b"low"));
+    let opaque = layout.layer(Compression::Gzip, |tar| {
+        tar.file("here", Meta::mode(0o644), b"")?;
+        tar.file(".wh..wh..opq", Meta::mode(0o644), b"")
+    });
+    let layers = [low, opaque].map(|layer| layer.unwrap_or_else(|e| panic!("{e}")));
+    let layers = [layers.as_slice(), &[busybox]].concat();
+    let config = serde_json::json!({"Cmd": ["/bin/sh", "-c", "cd /; /bin/ls low here 2>&1; true"]});
+    let image = layout.image(Family::Oci, &config, &layers).unwrap_or_else(|e| panic!("{e}"));
+    let archive = std::fs::File::create(s.path("image.tar")).unwrap_or_else(|e| panic!("{e}"));
+    layout.oci_archive(archive, &[(&image, "opaque:1")]).unwrap_or_else(|e| panic!("{e}"));
+    s.tug(&["load", "-q", "-i", &s.path("image.tar")]).ok();
+    s.tug(&["run", "--name", "kept", "opaque:1"]).code(1).shows("/here").says("ls: /low: No such");
+    s.tug(&["export", "-o", &s.path("out.tar"), "kept"]).ok();
+    assert_eq!(s.shell("tar -tf out.tar | grep -x 'low\\|here'").ok(), "here");
+}
+
+#[test]
 fn the_image_is_never_written_to() {
     let s = Sandbox::new();
     let sum = "find data/layers/*/fs -type f -exec sha256sum {} + | sort | sha256sum";
