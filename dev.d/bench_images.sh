@@ -122,7 +122,7 @@ bench_pulls() {
 }
 
 bench_archives() {
-  local fs=$bench_dir/fs name tug floor_create="" floor_extract="" save="" load="" import="" export="" round
+  local fs=$bench_dir/fs tug floor_create="" floor_extract="" save="" load="" import="" export="" round
   bench_wipe
   bench_tug pull -q "$1/library/bench:gzip"
   bench_tug tag "$1/library/bench:gzip" bench

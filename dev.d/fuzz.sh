@@ -17,7 +17,9 @@ fuzz_all() {
   say "building the fuzz targets"
   (cd "$ROOT/fuzz" && RUSTFLAGS="${FUZZ_FLAGS[*]}" CARGO_TARGET_DIR=$TARGET/fuzz \
     cargo build --release --bins --target "$(uname -m)-unknown-linux-gnu") || die "the fuzz targets do not build"
-  for name in ${@:-$(fuzz_targets)}; do
+  # shellcheck disable=SC2046
+  [ $# -gt 0 ] || set -- $(fuzz_targets)
+  for name; do
     corpus=$CACHE/fuzz/$name
     mkdir -p "$corpus"
     fuzz_seeds "$name" "$corpus"

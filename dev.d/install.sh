@@ -8,7 +8,7 @@ PACKAGES=(
   gcc libc6-dev        # C inside of crates: SQLite, zstd, aws-lc
   musl-tools           # the same for the static binary
   debootstrap          # the Debian base image
-  ca-certificates curl jq
+  ca-certificates curl jq python3 shellcheck
   strace nftables iproute2 util-linux bsdutils e2fsprogs file   # tests and benchmarks look at tug from outside
 )
 NEXTEST=0.9.148
