@@ -1,5 +1,8 @@
 //! One build from its request to its image.
 
+#[cfg(test)]
+mod truth;
+
 use crate::error::BuildError;
 use crate::execute::{Means, Worker};
 use crate::explain::Explanation;

@@ -352,7 +352,7 @@ impl Executor for Worker<'_> {
             locked(&self.explanations).push(explanation);
         }
         let (output, sure) =
-            self.perform(vertex, results).map_err(|error| self.failed_at(vertex, error))?;
+            self.perform(vertex, results, inputs).map_err(|error| self.failed_at(vertex, error))?;
         if let (Some(inputs), true) = (inputs, sure) {
             self.keep(vertex, inputs, &output)?;
         }
@@ -401,7 +401,12 @@ impl Worker<'_> {
     }
 
     /// Does it. `false`: what came out must not be taken for what its key says.
-    fn perform(&self, vertex: VertexId, results: &[Output]) -> Result<(Output, bool), BuildError> {
+    fn perform(
+        &self,
+        vertex: VertexId,
+        results: &[Output],
+        inputs: Option<&Inputs>,
+    ) -> Result<(Output, bool), BuildError> {
         let sure = |output: Output| (output, true);
         match self.op(vertex) {
             Op::Image { layers } => self.image(layers).map(sure),
@@ -415,8 +420,8 @@ impl Worker<'_> {
             Op::Mkdir { path, user, epoch } => {
                 self.mkdir(path, user, *epoch, layers(results.first())).map(sure)
             }
-            Op::Copy(copy) => self.copy(copy, results),
-            Op::Exec(exec) => self.exec(vertex, exec, results).map(sure),
+            Op::Copy(copy) => self.copy(copy, results, inputs),
+            Op::Exec(exec) => self.exec(vertex, exec, results, inputs),
         }
     }
 

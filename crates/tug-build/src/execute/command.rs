@@ -69,9 +69,11 @@ impl Worker<'_> {
         vertex: VertexId,
         exec: &Exec,
         results: &[Output],
-    ) -> Result<Output, BuildError> {
+        inputs: Option<&Inputs>,
+    ) -> Result<(Output, bool), BuildError> {
         let base = if exec.base { layers(results.first()) } else { Vec::new() };
-        let prepared = mounts::prepare(self, exec, results)?;
+        let prepared = mounts::prepare(self, exec, results, inputs)?;
+        let sure = prepared.sure;
         let mut env: Vec<String> =
             exec.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
         for (name, value) in exec.proxies.iter().chain(&prepared.env) {
@@ -99,7 +101,7 @@ impl Worker<'_> {
         let outcome = self.run(vertex, &request, &upper);
         drop(prepared);
         match outcome {
-            Ok(0) => self.adopt(&upper, base),
+            Ok(0) => Ok((self.adopt(&upper, base)?, sure)),
             Ok(code) => {
                 self.cancel.check()?;
                 self.keep_failed(exec, base, upper);

@@ -15,7 +15,10 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tug_solver::Inputs;
+use tug_solver::{Input, Inputs};
+
+/// What the inputs call a file of a context.
+pub(super) const FILE: &str = "file ";
 
 /// What a source came to.
 struct Selected {
@@ -91,7 +94,7 @@ impl Worker<'_> {
                         output => {
                             let source = self.source(output)?;
                             for selected in select(source.tree(), pattern, &rules)? {
-                                name_entries(source.tree(), &selected, inputs);
+                                name_entries(source.tree(), &selected, copy.parents, inputs);
                             }
                         }
                     }
@@ -123,7 +126,7 @@ impl Worker<'_> {
         let tree = Tree::stage(root);
         let mut list = Inputs::new();
         for selected in select(&tree, pattern, rules)? {
-            name_entries(&tree, &selected, &mut list);
+            name_entries(&tree, &selected, copy.parents, &mut list);
         }
         let sum = list.key().to_string();
         super::locked(&self.store).put_build_note("content", &name, sum.as_bytes())?;
@@ -134,6 +137,7 @@ impl Worker<'_> {
         &self,
         copy: &Copy,
         results: &[Output],
+        inputs: Option<&Inputs>,
     ) -> Result<(Output, bool), BuildError> {
         let onto = if copy.link { Vec::new() } else { layers(results.first()) };
         let rules = rules(copy)?;
@@ -146,15 +150,18 @@ impl Worker<'_> {
                 epoch: copy.epoch,
             };
             let mut writer = Writer::new(target.root(), manner);
+            let mut taken = Inputs::new();
             for source in &copy.sources {
-                self.copy_source(copy, source, results, &rules, &mut writer, target)?;
+                self.copy_source(copy, source, results, &rules, &mut writer, target, &mut taken)?;
             }
-            sure = !writer.changed;
+            // The context may be another one than when the key was made of it.
+            sure = !writer.changed && inputs.is_none_or(|inputs| same_files(inputs, &taken));
             Ok(())
         })?;
         Ok((output, sure))
     }
 
+    #[expect(clippy::too_many_arguments, reason = "one caller, which has them all at hand")]
     fn copy_source(
         &self,
         copy: &Copy,
@@ -163,6 +170,7 @@ impl Worker<'_> {
         rules: &Rules,
         writer: &mut Writer<'_>,
         target: &Overlay,
+        taken: &mut Inputs,
     ) -> Result<(), BuildError> {
         match source {
             CopySource::Inline { name, data } => {
@@ -176,7 +184,11 @@ impl Worker<'_> {
             CopySource::Files { from, pattern, unpack } => {
                 let source = self.source(results.get(*from))?;
                 let tree = source.tree();
-                for Selected { found, entries } in select(tree, pattern, rules)? {
+                for selected in select(tree, pattern, rules)? {
+                    if let Source::Tree(_) = source {
+                        name_entries(tree, &selected, copy.parents, taken);
+                    }
+                    let Selected { found, entries } = selected;
                     let archive = *unpack && entries.first().is_some_and(|e| !e.is_dir());
                     if archive && self.unpack(copy, tree, &found, writer, target)? {
                         continue;
@@ -384,9 +396,13 @@ fn pivot(tree: &Tree, pattern: &str) -> Result<String, BuildError> {
         .map_err(|errno| BuildError::files("look up", base)(errno.into()))
 }
 
-/// Adds every entry: its name, mode, owner where that counts, and digest.
-fn name_entries(tree: &Tree, selected: &Selected, inputs: &mut Inputs) {
-    inputs.add("selected", &selected.found.written);
+/// Adds every entry: its name, mode, owner where that counts, and digest. Names are as they are called: of
+/// what a link leads to, its real place matters only where it becomes part of the copy (`--parents`).
+fn name_entries(tree: &Tree, selected: &Selected, parents: bool, inputs: &mut Inputs) {
+    let Found { written, real } = &selected.found;
+    inputs.add("selected", written);
+    let parts = written.split('/').filter(|part| !matches!(*part, "" | "."));
+    let top = if parents { real.clone() } else { parts.collect::<Vec<_>>().join("/") };
     for entry in &selected.entries {
         // A context's own directory is not copied; what is in it is.
         let mode = if entry.path.is_empty() { 0o755 } else { entry.stat.st_mode & 0o7777 };
@@ -394,9 +410,20 @@ fn name_entries(tree: &Tree, selected: &Selected, inputs: &mut Inputs) {
             true => format!(" {}:{}", entry.stat.st_uid, entry.stat.st_gid),
             false => String::new(),
         };
-        let name = if entry.path.is_empty() { "." } else { &entry.path };
-        inputs.add(format!("file {name}"), format!("{mode:o}{owner} {}", hex(&entry.sum)));
+        let below = entry.path[real.len()..].trim_start_matches('/');
+        let name = match (top.as_str(), below) {
+            ("", "") => ".".to_owned(),
+            (top, "") => top.to_owned(),
+            (top, below) => rooted::join(top, below),
+        };
+        inputs.add(format!("{FILE}{name}"), format!("{mode:o}{owner} {}", hex(&entry.sum)));
     }
+}
+
+/// Whether the files of contexts that are named in `inputs` are the ones that were taken.
+fn same_files(inputs: &Inputs, taken: &Inputs) -> bool {
+    let of_context = |input: &&Input| input.name == "selected" || input.name.starts_with(FILE);
+    inputs.parts().iter().filter(of_context).eq(taken.parts())
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {

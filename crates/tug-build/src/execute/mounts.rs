@@ -7,9 +7,11 @@
 //! <exec-root>/builds/<random>/                 secrets and scripts of one step, on the tmpfs of the run
 //! ```
 
+use super::files::FILE;
 use super::{Worker, chain};
 use crate::error::BuildError;
 use crate::files::copy::{Manner, Writer};
+use crate::files::tree::Entry;
 use crate::ignore::Rules;
 use crate::ops::{CacheSharing, Exec, ExecMount, ExecMountKind, Output, layers};
 use rustix::fs::{FlockOperation, Gid, Mode, OFlags, Uid};
@@ -20,13 +22,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use tug_engine::{StepMount, StepSource};
-use tug_solver::Inputs;
+use tug_solver::{Input, Inputs};
 use tug_types::{ContainerPath, DiffId};
 
 /// Mounts of one step, and what has to live as long as it.
-#[derive(Default)]
 pub(super) struct Prepared {
     pub mounts: Vec<StepMount>,
+    /// The files of contexts are the ones the step's key was made of.
+    pub sure: bool,
     /// Variables: secrets, and where the ssh agent is.
     pub env: Vec<(String, String)>,
     /// Locks of caches.
@@ -40,10 +43,17 @@ pub(super) fn prepare(
     worker: &Worker<'_>,
     exec: &Exec,
     results: &[Output],
+    inputs: Option<&Inputs>,
 ) -> Result<Prepared, BuildError> {
-    let mut prepared = Prepared::default();
+    let mut prepared = Prepared {
+        mounts: Vec::new(),
+        sure: true,
+        env: Vec::new(),
+        _locks: Vec::new(),
+        _dir: None,
+    };
     for mount in &exec.mounts {
-        add(worker, &mut prepared, mount, results)?;
+        add(worker, &mut prepared, mount, results, inputs)?;
     }
     if let Some((name, content)) = &exec.script {
         let dir = private_dir(worker, &mut prepared)?.join("pipes");
@@ -60,9 +70,16 @@ fn add(
     prepared: &mut Prepared,
     mount: &ExecMount,
     results: &[Output],
+    inputs: Option<&Inputs>,
 ) -> Result<(), BuildError> {
     let source = match &mount.kind {
-        ExecMountKind::Bind { from, source } => worker.bind(results.get(*from), source)?,
+        ExecMountKind::Bind { from, source } => {
+            let (bound, taken) = worker.bind(results.get(*from), source)?;
+            if let (Some(taken), Some(inputs)) = (taken, inputs) {
+                prepared.sure &= files_of(mount, inputs) == taken.parts();
+            }
+            bound
+        }
         ExecMountKind::Tmpfs { size } => {
             let size = size.map(|size| format!(",size={size}")).unwrap_or_default();
             StepSource::Tmpfs(format!("exec,suid,dev,mode=1777{size}"))
@@ -79,6 +96,16 @@ fn add(
     };
     prepared.mounts.push(step_mount(&mount.target, source, mount.readonly)?);
     Ok(())
+}
+
+/// The files that the inputs of a command name for one of its mounts.
+fn files_of<'i>(mount: &ExecMount, inputs: &'i Inputs) -> &'i [Input] {
+    let name = format!("mount {}", mount.target);
+    let parts = inputs.parts();
+    let begin = parts.iter().position(|part| part.name == name).map_or(parts.len(), |at| at + 1);
+    let files = &parts[begin..];
+    let end = files.iter().position(|part| !part.name.starts_with(FILE));
+    &files[..end.unwrap_or(files.len())]
 }
 
 fn step_mount(target: &str, source: StepSource, readonly: bool) -> Result<StepMount, BuildError> {
@@ -246,19 +273,33 @@ fn fill(
     std::fs::rename(&beside, data).map_err(BuildError::files("rename", &beside))
 }
 
+fn name_files(entries: &[Entry], inputs: &mut Inputs) {
+    for entry in entries {
+        let (mode, sum) = (entry.stat.st_mode & 0o7777, super::files::hex(&entry.sum));
+        inputs.add(format!("{FILE}{}", entry.path), format!("{mode:o} {sum}"));
+    }
+}
+
 impl Worker<'_> {
-    /// What is mounted for a bind: layers, or a layer made of what of a context is there.
-    fn bind(&self, output: Option<&Output>, source: &str) -> Result<StepSource, BuildError> {
+    /// What is mounted for a bind: layers, or a layer made of what of a context is there, and then also
+    /// which files these are (and that they changed while they were read).
+    fn bind(
+        &self,
+        output: Option<&Output>,
+        source: &str,
+    ) -> Result<(StepSource, Option<Inputs>), BuildError> {
         let path = ContainerPath::parse(&format!("/{source}"))
             .map_err(|_| BuildError::MountTarget { target: source.to_owned() })?;
         let Some(Output::Context(tree)) = output else {
             let all: Vec<DiffId> = layers(output).iter().map(|layer| layer.diff_id).collect();
-            return Ok(StepSource::Layers(all, path));
+            return Ok((StepSource::Layers(all, path), None));
         };
-        let mut inputs = Inputs::new();
-        inputs.add("operation", "context as a layer");
-        self.bind_inputs(output, source, &mut inputs)?;
-        let key = inputs.key();
+        let mut files = Inputs::new();
+        self.bind_inputs(output, source, &mut files)?;
+        let mut named = Inputs::new();
+        named.add("operation", "context as a layer");
+        files.parts().iter().for_each(|part| named.add(&part.name, &part.value));
+        let key = named.key();
         let _turn = tug_solver::Executor::turn(self, &key)?;
         let layer = match self.remembered(&key.to_string())? {
             Some(known) => known,
@@ -269,23 +310,26 @@ impl Worker<'_> {
                     crate::files::overlay::Overlay::compose(&[empty], Some((&upper, &work)))
                         .map_err(|error| BuildError::Overlay { source: error.into() })?;
                 let mut writer = Writer::new(target.root(), Manner::default());
+                let mut taken = Inputs::new();
                 for found in tree.select(source)? {
                     let entries = tree.walk(&found.real, &Rules::default())?;
+                    name_files(&entries, &mut taken);
                     let parent = crate::files::rooted::split(&found.real).0;
                     writer.make_dirs(parent, Default::default())?;
                     writer.copy_at(tree, &found.real, &entries, &found.real)?;
                 }
-                let sure = !writer.changed;
+                let sure = !writer.changed && taken == files;
                 drop(target);
                 let made = self.adopt(&upper, Vec::new())?;
-                if sure {
-                    self.keep_context_layer(&key.to_string(), &made)?;
+                match sure {
+                    true => self.keep_context_layer(&key.to_string(), &made)?,
+                    false => files.add("changed", "while it was read"),
                 }
                 made
             }
         };
         let all: Vec<DiffId> = layers(Some(&layer)).iter().map(|layer| layer.diff_id).collect();
-        Ok(StepSource::Layers(all, path))
+        Ok((StepSource::Layers(all, path), Some(files)))
     }
 
     fn keep_context_layer(&self, key: &str, made: &Output) -> Result<(), BuildError> {
@@ -319,14 +363,7 @@ impl Worker<'_> {
                     return Err(BuildError::NotFound { path, hint: None });
                 }
                 for found in found {
-                    for entry in tree.walk(&found.real, &Rules::default())? {
-                        let value = format!(
-                            "{:o} {}",
-                            entry.stat.st_mode & 0o7777,
-                            super::files::hex(&entry.sum)
-                        );
-                        inputs.add(format!("file {}", entry.path), value);
-                    }
+                    name_files(&tree.walk(&found.real, &Rules::default())?, inputs);
                 }
             }
             other => inputs.add("mounted files", chain(&layers(other))),

@@ -1,11 +1,11 @@
 //! Entries into the files of a layer: where they go (by the rules of Docker's `COPY`), and their content,
 //! owners, modes and times.
 
-use super::index::Mark;
+use super::index::{Mark, now};
 use super::mode::ModeChange;
 use super::owner::Owner;
 use super::rooted;
-use super::tree::{Entry, Found, Tree};
+use super::tree::{Entry, Found, Tree, file_sum, link_sum};
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, Uid,
     XattrFlags,
@@ -55,11 +55,14 @@ pub(crate) struct Writer<'t> {
     last_dir: Option<(String, OwnedFd)>,
     /// A source file was not what it was when its digest was taken.
     pub(crate) changed: bool,
+    /// Nanoseconds since the epoch, before any of the digests was taken.
+    since: i128,
     /// Bytes of regular files written.
     pub(crate) bytes: u64,
 }
 
 impl<'t> Writer<'t> {
+    /// To be made before the entries it copies are walked: see [`Self::changed`].
     pub(crate) fn new(target: BorrowedFd<'t>, manner: Manner) -> Self {
         Self {
             target,
@@ -68,6 +71,7 @@ impl<'t> Writer<'t> {
             finished: Vec::new(),
             last_dir: None,
             changed: false,
+            since: now(),
             bytes: 0,
         }
     }
@@ -312,6 +316,7 @@ impl<'t> Writer<'t> {
             FileType::Symlink => {
                 let to = rustix::fs::readlinkat(dir, name, Vec::new())
                     .map_err(on("read the link", &entry.path))?;
+                self.changed |= link_sum(to.as_bytes()) != entry.sum;
                 rustix::fs::symlinkat(to, &parent, last).map_err(on("create", target))?;
             }
             kind => {
@@ -361,7 +366,14 @@ impl<'t> Writer<'t> {
         self.attributes(from, &copy, &stat, &xattrs, target)?;
         rustix::fs::futimens(&copy, &self.times(&stat)).map_err(on("set the times of", target))?;
         let after = rustix::fs::fstat(&file).map_err(on("look at", &entry.path))?;
-        self.changed |= Mark::of(&after) != Mark::of(&entry.stat);
+        let mark = Mark::of(&entry.stat);
+        self.changed |= Mark::of(&after) != mark;
+        // Written so shortly before that another edit would not show: the copy itself tells.
+        if !self.changed && !mark.is_settled(self.since) {
+            let rewound = rustix::fs::seek(&copy, rustix::fs::SeekFrom::Start(0));
+            let sum = rewound.and_then(|_| file_sum(copy.as_fd(), &xattrs));
+            self.changed = sum.map_err(on("read", target))? != entry.sum;
+        }
         Ok(())
     }
 
@@ -457,7 +469,7 @@ impl<'t> Writer<'t> {
 
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-const NEW_FILE: OFlags = OFlags::WRONLY
+const NEW_FILE: OFlags = OFlags::RDWR
     .union(OFlags::CREATE)
     .union(OFlags::EXCL)
     .union(OFlags::NOFOLLOW)

@@ -47,7 +47,7 @@ impl Mark {
     }
 
     /// Whether a change after `read_at` (nanoseconds since the epoch) would show.
-    fn is_settled(&self, read_at: i128) -> bool {
+    pub(crate) fn is_settled(&self, read_at: i128) -> bool {
         let Self([.., ctime, ctime_ns, _]) = *self;
         // An mtime is anybody's choice; the change time is the kernel's.
         let changed = i128::from(ctime) * 1_000_000_000 + i128::from(ctime_ns);

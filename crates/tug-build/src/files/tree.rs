@@ -308,22 +308,20 @@ impl Tree {
         let path = &entry.path;
         match entry.kind() {
             FileType::RegularFile => {
-                hash.update(b"file\0");
                 let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW;
                 let file = rooted::open(self.root(), path, flags).map_err(on("open", path))?;
-                let xattrs = tug_archive::xattrs_of_file(file.as_fd());
-                hash_content(file, &mut hash).map_err(on("read", path))?;
-                hash_xattrs(xattrs, &mut hash);
+                let xattrs = tug_archive::xattrs_of_file(file.as_fd()).unwrap_or_default();
+                return file_sum(file.as_fd(), &xattrs).map_err(on("read", path));
             }
             FileType::Directory => {
                 hash.update(b"directory\0");
                 let dir = rooted::open_dir(self.root(), path).map_err(on("open", path))?;
-                hash_xattrs(tug_archive::xattrs_of_file(dir.as_fd()), &mut hash);
+                let xattrs = tug_archive::xattrs_of_file(dir.as_fd()).unwrap_or_default();
+                hash_xattrs(&xattrs, &mut hash);
             }
             FileType::Symlink => {
-                hash.update(b"link\0");
                 let target = rooted::read_link(self.root(), path);
-                hash.update(target.map_err(on("read the link", path))?);
+                return Ok(link_sum(&target.map_err(on("read the link", path))?));
             }
             FileType::Fifo => hash.update(b"fifo\0"),
             FileType::CharacterDevice => {
@@ -339,27 +337,39 @@ impl Tree {
     }
 }
 
-fn hash_content(file: OwnedFd, hash: &mut Sha256) -> Result<(), Errno> {
-    hash.update(b"content\0");
+/// The digest of a regular file with these attributes, from where the descriptor stands.
+pub(crate) fn file_sum(file: BorrowedFd<'_>, xattrs: &[tug_archive::Xattr]) -> Result<Sum, Errno> {
+    let mut hash = Sha256::new();
+    hash.update(b"file\0content\0");
     let mut buffer = vec![0; 128 << 10];
     loop {
-        match rustix::io::read(&file, &mut buffer) {
-            Ok(0) => return Ok(()),
+        match rustix::io::read(file, &mut buffer) {
+            Ok(0) => break,
             Ok(count) => hash.update(&buffer[..count]),
             Err(Errno::INTR) => {}
             Err(error) => return Err(error),
         }
     }
+    hash_xattrs(xattrs, &mut hash);
+    Ok(hash.finalize().into())
+}
+
+/// The digest of a link.
+pub(crate) fn link_sum(target: &[u8]) -> Sum {
+    let mut hash = Sha256::new();
+    hash.update(b"link\0");
+    hash.update(target);
+    hash.finalize().into()
 }
 
 /// Those that go into a layer. A file system without any has none.
-fn hash_xattrs(xattrs: rustix::io::Result<Vec<(std::ffi::CString, Vec<u8>)>>, hash: &mut Sha256) {
-    for (name, value) in xattrs.unwrap_or_default() {
+fn hash_xattrs(xattrs: &[tug_archive::Xattr], hash: &mut Sha256) {
+    for (name, value) in xattrs {
         if !tug_archive::is_left_out(name.as_bytes()) {
             hash.update(b"\0xattr\0");
             hash.update(name.as_bytes());
             hash.update((value.len() as u64).to_le_bytes());
-            hash.update(&value);
+            hash.update(value);
         }
     }
 }
