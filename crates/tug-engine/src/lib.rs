@@ -7,6 +7,7 @@
 //! Start at [`Engine`]; every use case is a file of the same name.
 
 mod capabilities;
+mod counting;
 mod create;
 mod engine;
 mod error;

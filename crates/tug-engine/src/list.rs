@@ -1,12 +1,12 @@
 //! The rows of `ps` and what `logs`, `attach` and `port` start from.
 
+use crate::counting::tree_size;
 use crate::record::{NetworkMode, Record};
 use crate::start::Started;
 use crate::view::{ContainerSummary, Status};
 use crate::{Engine, Error};
 use std::collections::BTreeSet;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use tug_monitor::RunState;
 use tug_net::PublishedPort;
 use tug_store::{ContainerRow, ContainerState};
@@ -182,24 +182,4 @@ pub(crate) fn network_name(record: &Record) -> String {
         NetworkMode::Container(id) => format!("container:{id}"),
         NetworkMode::Named(name) => name.to_owned(),
     }
-}
-
-/// Bytes of the regular files below a directory, each inode once. What vanishes meanwhile is not
-/// counted.
-pub(crate) fn tree_size(path: &Path) -> u64 {
-    let mut seen = BTreeSet::new();
-    let mut total = 0;
-    let mut open = vec![path.to_owned()];
-    while let Some(dir) = open.pop() {
-        let Ok(entries) = std::fs::read_dir(&dir) else { continue };
-        for entry in entries.flatten() {
-            let Ok(metadata) = entry.metadata() else { continue };
-            if metadata.is_dir() {
-                open.push(entry.path());
-            } else if metadata.is_file() && seen.insert((metadata.dev(), metadata.ino())) {
-                total += metadata.len();
-            }
-        }
-    }
-    total
 }

@@ -1,6 +1,6 @@
 //! `prune`: what nobody uses goes, and it is counted what that frees.
 
-use crate::list::tree_size;
+use crate::counting::tree_size;
 use crate::record::Record;
 use crate::view::ImageRemoval;
 use crate::{Engine, Error, RemoveOptions};

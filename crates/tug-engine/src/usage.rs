@@ -1,10 +1,12 @@
 //! `system df`: what takes up room. Images, layers and remembered builds by the sizes in the database;
-//! containers and volumes are what their processes write, so their files are counted.
+//! containers and volumes are what their processes write, so their files are counted, once (`counting`).
 
-use crate::list::tree_size;
+use crate::counting::{Counted, Counting};
 use crate::view::{ContainerSummary, ImageSummary, Volume};
 use crate::{Engine, Error};
+use std::collections::HashMap;
 use tug_store::{ContainerState, ImageUsage};
+use tug_types::ContainerId;
 
 /// Everything.
 #[derive(Clone, Debug, Default)]
@@ -23,11 +25,16 @@ pub struct DiskUsage {
     pub cache: Vec<BuildCacheUsage>,
     /// Bytes of the layers only builds have.
     pub cache_size: u64,
+    /// Something that runs could not be counted as quickly as an answer is wanted: its figure is from
+    /// then, in seconds since the epoch, the oldest of them. It is being counted anew.
+    pub since: Option<i64>,
 }
 
 /// A container's own files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerUsage {
+    /// Which.
+    pub id: ContainerId,
     /// Bytes it has written over its image.
     pub size: u64,
     /// It runs.
@@ -73,10 +80,37 @@ impl Engine {
     /// When the store fails.
     pub fn disk_usage(&self) -> Result<DiskUsage, Error> {
         let usage = self.store.usage()?;
-        let containers = self.reconciled()?.into_iter().map(|row| ContainerUsage {
-            size: tree_size(&self.container_dir(&row.id).join("upper")),
-            running: row.state == ContainerState::Running,
+        let rows = self.reconciled()?;
+        let mut counting = Counting::begin();
+        let mut since = None;
+        let mut size = |counted: Counted| {
+            since = [since, counted.when].into_iter().flatten().min();
+            counted.size
+        };
+        let known = self.store.container_figures()?;
+        let containers: Vec<ContainerUsage> = rows
+            .into_iter()
+            .map(|row| {
+                let upper = self.container_dir(&row.id).join("upper");
+                let last = known.get(row.id.as_str()).copied();
+                ContainerUsage {
+                    size: size(counting.container(&row, &upper, last)),
+                    running: row.state == ContainerState::Running,
+                    id: row.id,
+                }
+            })
+            .collect();
+        let mut known = self.store.volume_figures()?;
+        let volumes = self.volumes()?.into_iter().map(|volume| {
+            let figure = known.remove(&volume.name).unwrap_or_default();
+            VolumeUsage {
+                links: figure.links,
+                size: size(counting.volume(&volume.name, &volume.mountpoint, &figure)),
+                volume,
+            }
         });
+        let volumes = volumes.collect();
+        self.keep_counted(&counting);
         let seconds = |nanoseconds: i64| nanoseconds.div_euclid(1_000_000_000);
         let cache = self.store.cache_rows()?.into_iter().map(|row| BuildCacheUsage {
             size: row.layers.last().map_or(0, |(_, size)| *size),
@@ -92,29 +126,28 @@ impl Engine {
             images: usage.images,
             layers: usage.layers,
             reclaimable_layers: usage.reclaimable,
-            containers: containers.collect(),
-            volumes: self.volume_usage()?,
+            containers,
+            volumes,
             cache: cache.collect(),
             cache_size: self.store.cache_size()?,
+            since,
         })
-    }
-
-    fn volume_usage(&self) -> Result<Vec<VolumeUsage>, Error> {
-        let measured = |volume: Volume| -> Result<VolumeUsage, Error> {
-            Ok(VolumeUsage {
-                links: self.store.volume_users(&volume.name)?.len(),
-                size: tree_size(&volume.mountpoint),
-                volume,
-            })
-        };
-        self.volumes()?.into_iter().map(measured).collect()
     }
 
     /// The rows of images and containers that the long form of `df` shows beside the figures.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn disk_usage_rows(&self) -> Result<(Vec<ImageSummary>, Vec<ContainerSummary>), Error> {
-        Ok((self.images(false)?, self.containers(true)?))
+    pub fn disk_usage_rows(
+        &self,
+        usage: &DiskUsage,
+    ) -> Result<(Vec<ImageSummary>, Vec<ContainerSummary>), Error> {
+        let sizes: HashMap<_, _> = usage.containers.iter().map(|one| (&one.id, one.size)).collect();
+        let mut containers = self.containers(false)?;
+        for container in &mut containers {
+            // The image's own bytes are counted with the image.
+            container.size = Some((sizes.get(&container.id).copied().unwrap_or(0), 0));
+        }
+        Ok((self.images(false)?, containers))
     }
 }

@@ -31,6 +31,7 @@ const MIGRATIONS: &[&str] = &[
     SEVERAL_PLATFORMS,
     crate::settle::SCHEMA,
     crate::listing::SCHEMA,
+    crate::figures::SCHEMA,
 ];
 
 const VERSION: i64 = MIGRATIONS.len() as i64;

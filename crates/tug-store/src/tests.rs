@@ -410,3 +410,41 @@ fn after_a_crash_what_lost_its_content_is_forgotten_whole() {
     assert_eq!(store.layers().list().unwrap(), []);
     assert!(!store.has_trash().unwrap());
 }
+
+#[test]
+fn a_figure_holds_until_somebody_may_have_written() {
+    let root = Root::new();
+    let store = Store::new(&root.0);
+    let volume = NewVolume { name: "v", ..NewVolume::default() };
+    store.insert_volume(&volume).unwrap();
+    let id = ContainerId::random().unwrap();
+    let new = NewContainer {
+        id: &id,
+        image: &digest(1),
+        layers: &[],
+        record: "{}",
+        volumes: std::slice::from_ref(&volume),
+    };
+    store.insert_container(&new, Some("one"), String::new).unwrap();
+    let known = || store.volume_figures().unwrap()["v"];
+    assert_eq!(known(), VolumeFigure { last: None, uses: 0, links: 1, in_use: false });
+    let figure = Figure { size: 7, stamp: 0, changed: 1, counted: 2 };
+    let gone = ContainerId::random().unwrap();
+    let counted = [(id.clone(), figure), (gone, figure)];
+    store.keep_figures(&counted, &[("v".to_owned(), figure), ("gone".to_owned(), figure)]).unwrap();
+    assert_eq!(known().last, Some(figure));
+    assert_eq!(store.container_figures().unwrap(), [(id.to_string(), figure)].into());
+    // Made, started, ended: each may have changed what is in the volume.
+    store.set_container_state(&id, &[ContainerState::Creating], ContainerState::Created).unwrap();
+    store.mark_running(&id, None).unwrap();
+    assert_eq!((known().uses, known().in_use), (2, true));
+    store.mark_ended(&id, &Outcome { started: 1, finished: 2, ..Outcome::default() }).unwrap();
+    assert_eq!((known().uses, known().in_use), (3, false));
+    store.forget_container(&id, &[]).unwrap().delete().unwrap();
+    assert!(store.container_figures().unwrap().is_empty());
+    assert_eq!((known().links, known().last), (0, Some(figure)));
+    store.forget_volume("v").unwrap().delete().unwrap();
+    assert!(store.volume_figures().unwrap().is_empty());
+    let alone = store.count_alone().unwrap();
+    assert!(alone.is_some() && store.count_alone().unwrap().is_none());
+}

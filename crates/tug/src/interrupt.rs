@@ -123,11 +123,15 @@ fn become_sweeper(data_root: &Path, signal: i32) {
 
 /// The rest of an interrupted command's life.
 pub(crate) fn sweep(words: &[OsString]) -> ExitCode {
-    let [data_root, signal] = words else { return ExitCode::from(1) };
+    let [data_root, signal, more @ ..] = words else { return ExitCode::from(1) };
     let mut settings = crate::context::default_settings();
     settings.data_root = data_root.into();
+    let engine = tug_engine::Engine::new(settings);
     // What cannot be done now, the next command finds.
-    let _ = tug_engine::Engine::new(settings).tidy();
+    let _ = match more.first().is_some_and(|word| word == tug_engine::RECOUNT) {
+        true => engine.recount(),
+        false => engine.tidy(),
+    };
     match signal.to_string_lossy().parse().unwrap_or(2) {
         // Nobody was interrupted: a removal left its files to be deleted.
         0 => ExitCode::SUCCESS,

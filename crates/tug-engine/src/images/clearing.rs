@@ -13,6 +13,9 @@ use tug_store::{Collected, Discarded};
 /// for none.
 pub const SWEEPER: &str = "tug-sweep";
 
+/// A third word for [`SWEEPER`]: count the files of what runs, and nothing else.
+pub const RECOUNT: &str = "recount";
+
 /// What a killed command had finished is kept so long for its repetition.
 const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -51,7 +54,7 @@ impl Engine {
 
     /// Deletes now, or lets a process do it that outlives this one.
     pub(crate) fn delete_later(&self, gone: Discarded) -> Result<(), Error> {
-        if gone.entries() > FEW && self.start_sweeper().is_ok() {
+        if gone.entries() > FEW && self.start_sweeper(&[]).is_ok() {
             return Ok(());
         }
         gone.delete()?;
@@ -63,16 +66,16 @@ impl Engine {
     /// # Errors
     /// When neither a process can be started nor the file system synced.
     pub fn settle_later(&self) -> Result<(), Error> {
-        if self.store.is_unsettled(Duration::ZERO)? && self.start_sweeper().is_err() {
+        if self.store.is_unsettled(Duration::ZERO)? && self.start_sweeper(&[]).is_err() {
             self.store.settle()?;
         }
         Ok(())
     }
 
     #[expect(clippy::disallowed_methods, reason = "the binary starts itself")]
-    fn start_sweeper(&self) -> std::io::Result<()> {
+    pub(crate) fn start_sweeper(&self, more: &[&str]) -> std::io::Result<()> {
         let mut sweeper = Command::new(&self.settings.exe);
-        sweeper.arg0(SWEEPER).arg(self.store.root()).arg("0");
+        sweeper.arg0(SWEEPER).arg(self.store.root()).arg("0").args(more);
         sweeper.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         // Ctrl-C at the terminal is meant for the command, not for what it left to be done.
         sweeper.process_group(0).current_dir("/").spawn().map(drop)

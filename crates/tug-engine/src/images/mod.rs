@@ -49,7 +49,7 @@ mod variants;
 
 pub use account::LoggedIn;
 pub use check::{Broken, Checked, Damage};
-pub use clearing::SWEEPER;
+pub use clearing::{RECOUNT, SWEEPER};
 pub use commit::CommitOptions;
 pub use export::Export;
 pub use import::ImportOptions;

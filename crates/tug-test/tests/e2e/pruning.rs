@@ -2,6 +2,7 @@
 
 use tug_test::layer::Meta;
 use tug_test::sandbox::Sandbox;
+use tug_test::skip::skip;
 
 /// An image of one small layer of its own.
 fn image(s: &Sandbox, name: &str, label: &str) {
@@ -167,6 +168,70 @@ fn df_counts_shared_layers_once() {
     let json: serde_json::Value = serde_json::from_str(json.ok()).unwrap_or_default();
     assert_eq!(json["Images"].as_array().map(Vec::len), Some(2), "a row for every name");
     assert_eq!(json["Containers"][0]["Names"], "c1");
+}
+
+/// Sizes as `df` has them: containers', volumes'.
+fn counted(s: &Sandbox) -> (String, String) {
+    let df = s.tug(&["system", "df", "--format", "{{.Size}}"]);
+    let lines = df.lines();
+    (lines[1].to_owned(), lines[2].to_owned())
+}
+
+#[test]
+fn df_counts_what_rests_once() {
+    let s = Sandbox::new();
+    let fill = "mkdir -p /tmp/d /data/d; for i in $(seq 2000); do echo x > /tmp/d/$i; done; cp -r /tmp/d /data/";
+    s.tug(&["run", "--name", "filler", "-v", "big:/data", "busybox", "sh", "-c", fill]).ok();
+    let four = || ("4kB".to_owned(), "4kB".to_owned());
+    assert_eq!(counted(&s), four());
+    // From the figures now. Deep inside, the host's own changes are not seen.
+    std::fs::write(s.data_root().join("volumes/big/_data/d/more"), [0; 5000]).unwrap();
+    assert_eq!(counted(&s), four());
+    if std::path::Path::new("/usr/bin/strace").exists() {
+        let calls = s.shell(
+            "strace -f -e trace=getdents64,newfstatat,statx,lstat,stat -o calls \
+             $TUG system df -v > /dev/null; wc -l < calls",
+        );
+        let calls: usize = calls.ok().parse().unwrap_or(usize::MAX);
+        assert!(calls < 100, "{calls} looks at files");
+    } else {
+        skip("strace is missing (apt-get install strace)");
+    }
+    // On top it is, and so is all a container may have done.
+    std::fs::write(s.data_root().join("volumes/big/_data/top"), [0; 1000]).unwrap();
+    assert_eq!(counted(&s), ("4kB".to_owned(), "10kB".to_owned()));
+    s.tug(&["run", "--rm", "-v", "big:/data", "busybox", "rm", "-r", "/data/d/more"]).ok();
+    assert_eq!(counted(&s), ("4kB".to_owned(), "5kB".to_owned()));
+    s.tug(&["start", "-a", "filler"]).ok();
+    s.tug(&["rm", "filler"]).ok();
+    assert_eq!(counted(&s), ("0B".to_owned(), "5kB".to_owned()));
+    s.tug(&["volume", "rm", "big"]).ok();
+    assert_eq!(counted(&s), ("0B".to_owned(), "0B".to_owned()));
+}
+
+#[test]
+fn df_counts_what_runs_each_time_or_says_from_when_its_figure_is() {
+    let s = Sandbox::new();
+    let id = s.detached(&["-v", "live:/data"], &["sh", "-c", "sleep 1000"]);
+    assert_eq!(counted(&s), ("0B".to_owned(), "0B".to_owned()));
+    let exec = |script: &str| s.tug(&["exec", &id, "sh", "-c", script]).ok().to_owned();
+    exec("echo abc > /data/f; echo abcdefg > /f");
+    assert_eq!(counted(&s), ("8B".to_owned(), "4B".to_owned()));
+    // More than can be counted in the time there is.
+    exec(
+        "mkdir -p /data/many; cd /data/many; for i in $(seq 40000); do : > $i; done; echo abc > last",
+    );
+    let late = s.tug(&["system", "df"]);
+    late.says("WARNING: some containers that run have too many files").says("being counted anew");
+    assert_eq!(late.lines()[3].split_whitespace().nth(4), Some("4B"));
+    let patience = std::time::Instant::now();
+    while counted(&s).1 != "8B" {
+        assert!(patience.elapsed().as_secs() < 20, "{:?}", counted(&s));
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    s.tug(&["rm", "-f", &id]).ok();
+    let after = s.tug(&["system", "df"]);
+    assert!(!after.ok().is_empty() && after.stderr.is_empty(), "{after}");
 }
 
 #[test]

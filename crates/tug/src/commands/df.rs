@@ -53,6 +53,14 @@ const CACHE_FIELDS: &[Field] = &[
 
 fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
     let usage = ctx.engine.disk_usage()?;
+    if let Some(since) = usage.since {
+        let ago = human::duration(jiff::Timestamp::now().as_second() - since);
+        ctx.warn(&[format!(
+            "some containers that run have too many files to count them at once: their sizes are from \
+             {} ago and are being counted anew",
+            ago.to_lowercase()
+        )]);
+    }
     let format = parsed.text_or_empty("format");
     let text = match parsed.on("verbose") {
         false => summary().print(&format, rows(&usage)).map_err(Flaw::quit)?,
@@ -156,7 +164,7 @@ struct Sections {
 
 impl Sections {
     fn of(ctx: &Context, usage: DiskUsage) -> Result<Self, Quit> {
-        let (images, containers) = ctx.engine.disk_usage_rows()?;
+        let (images, containers) = ctx.engine.disk_usage_rows(&usage)?;
         let now = jiff::Timestamp::now().as_second();
         let sizes: HashMap<_, _> = usage.images.into_iter().map(|one| (one.id, one)).collect();
         let image = |image: tug_engine::ImageSummary| ImageLine {
@@ -166,11 +174,7 @@ impl Sections {
             digests: false,
             now,
         };
-        let container = |mut container: tug_engine::ContainerSummary| {
-            // The image's own bytes are counted with the image.
-            container.size = container.size.map(|(own, _)| (own, 0));
-            ContainerLine { container, whole: false, now }
-        };
+        let container = |container| ContainerLine { container, whole: false, now };
         Ok(Self {
             images: images.into_iter().map(image).collect(),
             containers: containers.into_iter().map(container).collect(),
@@ -328,13 +332,14 @@ mod tests {
 
     #[test]
     fn the_summary_is_dockers() {
+        let id = tug_types::ContainerId::parse(&"a".repeat(64)).unwrap();
         let usage = DiskUsage {
             images: Vec::new(),
             layers: 5_000_000,
             reclaimable_layers: 1_738_450,
             containers: vec![
-                ContainerUsage { size: 12_345, running: true },
-                ContainerUsage { size: 100, running: false },
+                ContainerUsage { id: id.clone(), size: 12_345, running: true },
+                ContainerUsage { id, size: 100, running: false },
             ],
             ..DiskUsage::default()
         };
