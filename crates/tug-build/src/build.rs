@@ -6,7 +6,7 @@ mod truth;
 use crate::error::BuildError;
 use crate::execute::{Means, Worker};
 use crate::explain::Explanation;
-use crate::export::{self, Whole};
+use crate::export::{self, Exported, Release, Whole};
 use crate::files::index::Index;
 use crate::files::rooted;
 use crate::files::tree::Tree;
@@ -15,13 +15,15 @@ use crate::image::ImageConfig;
 use crate::lower::{self, BaseImage, Plan};
 use crate::ops::{Layer, Op, layers};
 use crate::progress::{Board, Event, LineId, Progress};
-use crate::request::{BuildRequest, DockerfileSource, NamedContext};
+use crate::request::{BuildRequest, DockerfileSource, FilesTo, NamedContext};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tug_dockerfile::{CheckContext, Dockerfile, GlobalScope, Platform, Report, Source, StageGraph};
+use tug_dockerfile::{
+    CheckContext, Dockerfile, GlobalScope, Outline, Platform, Report, Source, StageGraph, Targets,
+};
 use tug_engine::{Engine, LayerState, PullEvent, Settings, StepKiller};
 use tug_solver::Limits;
 use tug_store::{Lease, Store};
@@ -82,8 +84,10 @@ impl Drop for Watched<'_> {
 /// What a build came to.
 #[derive(Debug)]
 pub struct Built {
-    /// The image.
+    /// The image; of several platforms the one that runs here, or the first.
     pub image: Digest,
+    /// The manifest, or the index over several platforms, where there is one.
+    pub digest: Option<Digest>,
     /// For each step that ran, why; when asked for.
     pub explanations: Vec<Explanation>,
     /// `linux/amd64`
@@ -123,13 +127,18 @@ impl Build {
     pub fn run(&self) -> Result<Built, BuildError> {
         crate::execute::sweep(&self.settings.exec_root);
         let (file, path) = self.definition()?;
-        let global = GlobalScope::new(&file, &lower::inputs(&self.request))
-            .map_err(|error| BuildError::Dockerfile(Box::new(error)))?;
+        export::check(&self.request)?;
+        let wanted = self.platforms();
+        let globals = wanted.iter().map(|platform| {
+            GlobalScope::new(&file, &lower::inputs(&self.request, *platform))
+                .map_err(|error| BuildError::Dockerfile(Box::new(error)))
+        });
+        let globals = globals.collect::<Result<Vec<_>, _>>()?;
         let store = Store::new(&self.settings.data_root);
         let lease = Lease::create(store.root()).map_err(tug_store::Error::from)?;
-        let graph = StageGraph::new(&file, &global)
+        let graph = StageGraph::new(&file, &globals[0])
             .map_err(|error| BuildError::Dockerfile(Box::new(error)))?;
-        let plan = self.plan(&file, &global, &lease)?;
+        let plan = self.plan(&file, &globals, &lease)?;
         let rules = self.rules(path.as_deref())?;
         let report = self.checked(&file, &graph, &rules);
         if let Some(violation) = report.violation() {
@@ -162,26 +171,40 @@ impl Build {
                 return Err(error);
             }
         };
-        let (image, platform) = self.export(&store, &worker, &plan, &files)?;
+        let made = self.export(&store, &worker, &plan, &files)?;
         worker.finish()?;
         Engine::new(self.settings.clone()).settle_later()?;
         let explanations = worker.explanations();
-        Ok(Built { image, explanations, platform, warnings: report })
+        Ok(Built {
+            image: made.image,
+            digest: made.digest,
+            explanations,
+            platform: made.platform,
+            warnings: report,
+        })
+    }
+
+    /// The platforms that are asked for; none is the machine's own, or the base images'.
+    fn platforms(&self) -> Vec<Option<&Platform>> {
+        match self.request.platforms.as_slice() {
+            [] => vec![None],
+            list => list.iter().map(Some).collect(),
+        }
     }
 
     /// The state of a failed command as an image without a name. Best effort: the failure is what counts.
     fn keep_failed(&self, store: &Store, worker: &Worker<'_>, plan: &Plan) {
         let Ok(Some((step, layers))) = worker.failed_layers() else { return };
-        let mut image = plan.image.clone();
+        let Some(target) = plan.targets.first() else { return };
+        let mut image = target.image.clone();
         image.config.env = step.env;
         image.config.working_dir = step.working_dir;
         image.config.user = step.user;
         image.config.entrypoint.clear();
         image.history.clear();
-        let platform = plan.platform.to_string();
-        let mut whole = Whole { image, layers: &layers, tags: &[], platform, epoch: plan.epoch };
-        let (_, bytes) = export::configuration(&mut whole);
-        if let Ok(id) = export::record(store, worker.lease(), &whole, &bytes) {
+        let platform = target.platform.to_string();
+        let whole = Whole::new(image, &layers, platform, plan.epoch);
+        if let Ok(id) = export::record(store, worker.lease(), &whole, &[], None) {
             *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
         }
     }
@@ -200,6 +223,31 @@ impl Build {
         let (file, path) = self.definition()?;
         let rules = self.rules(path.as_deref())?;
         Ok(self.report(&file, &rules, None))
+    }
+
+    /// The stages that can be built.
+    ///
+    /// # Errors
+    /// When there is no Dockerfile that can be read.
+    pub fn targets(&self) -> Result<Targets, BuildError> {
+        Ok(tug_dockerfile::targets(&self.definition()?.0))
+    }
+
+    /// What the target takes from outside.
+    ///
+    /// # Errors
+    /// What is wrong with the Dockerfile.
+    pub fn outline(&self) -> Result<Outline, BuildError> {
+        let (file, _) = self.definition()?;
+        let engine = Engine::new(self.settings.clone());
+        let env = |name: &str| {
+            let base = engine.base_image(name).ok().flatten();
+            let image = base.and_then(|base| serde_json::from_slice(&base.config).ok());
+            image.map_or_else(Vec::new, |image: ImageConfig| image.config.env)
+        };
+        let inputs = lower::inputs(&self.request, self.request.platforms.first());
+        tug_dockerfile::outline(&file, &inputs, &env)
+            .map_err(|error| BuildError::Dockerfile(Box::new(error)))
     }
 
     fn checked(&self, file: &Dockerfile, graph: &StageGraph, rules: &Rules) -> Report {
@@ -226,7 +274,7 @@ impl Build {
                 on_build: image.config.on_build,
             })
         };
-        let inputs = lower::inputs(&self.request);
+        let inputs = lower::inputs(&self.request, self.request.platforms.first());
         let context =
             CheckContext { inputs: &inputs, ignore: rules.ignore(), bases: &bases, stages };
         tug_dockerfile::check(file, &context)
@@ -237,15 +285,21 @@ impl Build {
         plan: &Plan,
         source: &Arc<Source>,
         worker: &Worker<'_>,
-    ) -> Result<Vec<Layer>, BuildError> {
-        let Some(target) = plan.target else { return Ok(Vec::new()) };
+    ) -> Result<Vec<Vec<Layer>>, BuildError> {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let limits = Limits {
             heavy: self.request.parallel.unwrap_or((4 * processors).max(16)),
             light: processors.max(2),
         };
-        match tug_solver::solve(&plan.graph, &[target], worker, limits) {
-            Ok(outputs) => Ok(layers(outputs.first())),
+        match tug_solver::solve(&plan.graph, &plan.wanted(), worker, limits) {
+            Ok(outputs) => {
+                let mut outputs = outputs.iter();
+                let of = |target: &lower::Target| match target.files {
+                    Some(_) => layers(outputs.next()),
+                    None => Vec::new(),
+                };
+                Ok(plan.targets.iter().map(of).collect())
+            }
             Err(failure) => {
                 let number = failure.vertex.index();
                 let span = plan.info[number].span;
@@ -304,7 +358,7 @@ impl Build {
     fn plan(
         &self,
         file: &Dockerfile,
-        global: &GlobalScope,
+        globals: &[GlobalScope],
         lease: &Lease,
     ) -> Result<Plan, BuildError> {
         let engine = Engine::new(self.settings.clone());
@@ -315,7 +369,7 @@ impl Build {
             }
             Ok(image)
         };
-        lower::lower(file, global, &self.request, &mut find)
+        lower::lower(file, globals, &self.request, &mut find)
     }
 
     /// An image to build on: the one that is here, or the registry's.
@@ -332,16 +386,14 @@ impl Build {
         let shown = ImageReference::parse(name).map_or_else(|_| name.to_owned(), |r| r.to_string());
         let title = format!("[internal] load metadata for {shown}");
         self.board.during(title, |line| {
-            let mut known = engine.base_image(name).map_err(failed)?;
-            let fits = |config: &[u8]| {
-                let image: ImageConfig = serde_json::from_slice(config).unwrap_or_default();
-                let asked = self.request.platform.is_some();
-                !asked
-                    || platform
-                        .is_none_or(|p| p.os == image.os && p.architecture == image.architecture)
-            };
-            let stale = known.as_ref().is_none_or(|base| !fits(&base.config));
-            if stale || self.request.pull {
+            // Without `--platform` whatever is here is taken, for a stage of its own platform too.
+            let asked = platform.filter(|_| !self.request.platforms.is_empty());
+            let mut known = match asked {
+                Some(platform) => engine.base_image_on(name, &platform.to_string()),
+                None => engine.base_image(name),
+            }
+            .map_err(failed)?;
+            if known.is_none() || self.request.pull {
                 let reference = ImageReference::parse(name).map_err(|error| {
                     failed(tug_engine::Error::BadValue {
                         what: "image name",
@@ -349,10 +401,16 @@ impl Build {
                         why: error.to_string(),
                     })
                 })?;
-                let options =
-                    tug_engine::PullOptions { platform: platform.map(ToString::to_string) };
                 let told = Arc::new(PullLines { progress: self.board.progress(), line });
-                let pulled = engine.pull(&reference, options, told).map_err(failed)?;
+                let foreign = platform.filter(|platform| !is_hosts(platform));
+                let pulled = match foreign {
+                    Some(platform) => engine.pull_beside(&reference, &platform.to_string(), told),
+                    None => {
+                        let platform = platform.map(ToString::to_string);
+                        engine.pull(&reference, tug_engine::PullOptions { platform }, told)
+                    }
+                }
+                .map_err(failed)?;
                 known = engine.base_image(&pulled.id.to_string()).map_err(failed)?;
             }
             let Some(base) = known else {
@@ -375,10 +433,7 @@ impl Build {
         plan: &Plan,
         rules: &Rules,
     ) -> Result<BTreeMap<String, Arc<Tree>>, BuildError> {
-        let needed = match plan.target {
-            Some(target) => plan.graph.needed(&[target]),
-            None => Vec::new(),
-        };
+        let needed = plan.graph.needed(&plan.wanted());
         let mut contexts = BTreeMap::new();
         for id in plan.graph.ids().filter(|id| needed.get(id.index()) == Some(&true)) {
             let Op::Context { name } = &plan.graph.vertex(id).operation else { continue };
@@ -450,36 +505,44 @@ impl Build {
         })
     }
 
+    /// Hands the result on and records it.
     fn export(
         &self,
         store: &Store,
         worker: &Worker<'_>,
         plan: &Plan,
-        files: &[Layer],
-    ) -> Result<(Digest, String), BuildError> {
-        let platform = plan.platform.to_string();
-        let mut whole = Whole {
-            image: plan.image.clone(),
-            layers: files,
-            tags: &self.request.tags,
-            platform: platform.clone(),
-            epoch: plan.epoch,
-        };
-        let (id, bytes) = export::configuration(&mut whole);
-        if !self.request.outputs.is_empty() {
-            for output in &self.request.outputs {
-                self.board.during("exporting to client", |_| worker.hand_out(files, output))?;
-            }
-            return Ok((id, platform));
+        files: &[Vec<Layer>],
+    ) -> Result<Exported, BuildError> {
+        let request = &self.request;
+        let wholes = plan.targets.iter().zip(files).map(|(target, layers)| {
+            Whole::new(target.image.clone(), layers, target.platform.to_string(), plan.epoch)
+        });
+        let mut release = Release::new(wholes.collect(), request);
+        let archived = request.outputs.iter().any(|to| matches!(to, FilesTo::Archive { .. }));
+        if archived || release.several() || !request.annotations.is_empty() {
+            release.write_manifests(store, request)?;
+        }
+        for output in &request.outputs {
+            self.board.during("exporting to client", |_| match output {
+                FilesTo::Archive { path, docker } => {
+                    let engine = Engine::new(self.settings.clone());
+                    release.archive(&engine, path, *docker, request)
+                }
+                files => release.hand_out(worker, files),
+            })?;
+        }
+        if !request.outputs.is_empty() && !request.keep {
+            return Ok(release.exported());
         }
         self.board.during("exporting to image", |line| {
             self.board.part(line, "exporting layers", None);
-            export::record(store, worker.lease(), &whole, &bytes)?;
-            self.board.part(line, format!("writing image {id}"), None);
-            for tag in &self.request.tags {
+            release.record(store, worker.lease(), &request.tags)?;
+            let made = release.exported();
+            self.board.part(line, format!("writing image {}", made.image), None);
+            for tag in &request.tags {
                 self.board.part(line, format!("naming to {tag}"), None);
             }
-            Ok((id, platform))
+            Ok(made)
         })
     }
 
@@ -488,6 +551,12 @@ impl Build {
         let line = crate::progress::LineId(0);
         self.board.tell(Event::Warning { line, text: text.into() });
     }
+}
+
+/// Whether it is this machine's, in whatever variant.
+fn is_hosts(platform: &Platform) -> bool {
+    let host = Platform::host();
+    platform.os == host.os && platform.architecture == host.architecture
 }
 
 /// The Dockerfile of a context, by the names it may have.

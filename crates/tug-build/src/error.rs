@@ -76,6 +76,14 @@ pub enum BuildError {
     Command { command: String, code: i32, why: Option<String> },
     #[error("{0}")]
     Violation(String),
+    #[error(
+        "this machine cannot run commands of {platform}: no emulator for it is registered with the kernel (binfmt_misc)"
+    )]
+    NoEmulator { platform: String },
+    #[error("index annotations not supported for single platform export")]
+    IndexAnnotation,
+    #[error("the {kind} output of several platforms is not supported")]
+    SeveralPlatforms { kind: &'static str },
     #[error("write the archive")]
     Archive { source: tug_archive::Error },
     #[error("the build was cancelled")]
@@ -187,6 +195,15 @@ impl Explain for BuildError {
             Self::ReadDockerfile { .. } => {
                 Some("name it with -f when it is called otherwise or is elsewhere".to_owned())
             }
+            Self::NoEmulator { .. } => Some(
+                "register one (Debian: apt-get install qemu-user-static), or build that stage on this \
+                 machine's platform: FROM --platform=$BUILDPLATFORM"
+                    .to_owned(),
+            ),
+            Self::IndexAnnotation => {
+                Some("annotate the manifest, or build for several platforms".to_owned())
+            }
+            Self::SeveralPlatforms { .. } => Some("type=oci takes them all".to_owned()),
             Self::Device { .. } | Self::SshOwner => Some("leave it out".to_owned()),
             _ => None,
         }

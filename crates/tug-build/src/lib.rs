@@ -14,6 +14,7 @@
 //! Start at [`build`].
 
 mod build;
+mod emulator;
 mod error;
 mod execute;
 mod explain;
@@ -36,5 +37,7 @@ pub use files::owner::OwnerError;
 pub use files::tree::TreeError;
 pub use progress::{Event, LineId, Progress, Silent};
 pub use prune::{CacheEntry, PruneOptions, Pruned, cache_entries, prune_cache};
-pub use request::{BuildRequest, DockerfileSource, FilesTo, NamedContext, Secret};
-pub use tug_dockerfile::Platform;
+pub use request::{
+    Annotation, AnnotationLevel, BuildRequest, DockerfileSource, FilesTo, NamedContext, Secret,
+};
+pub use tug_dockerfile::{Outline, Platform, Targets, csv_fields};

@@ -34,13 +34,26 @@ pub(crate) struct Plan {
     pub graph: Graph<Op>,
     /// By vertex.
     pub info: Vec<Info>,
+    /// One for each platform, at least one.
+    pub targets: Vec<Target>,
+    /// `SOURCE_DATE_EPOCH`
+    pub epoch: Option<i64>,
+}
+
+/// One platform's result.
+pub(crate) struct Target {
     /// None: the image has no files.
-    pub target: Option<VertexId>,
+    pub files: Option<VertexId>,
     pub image: ImageConfig,
     /// The platform it is for.
     pub platform: Platform,
-    /// `SOURCE_DATE_EPOCH`
-    pub epoch: Option<i64>,
+}
+
+impl Plan {
+    /// The vertices that are wanted.
+    pub(crate) fn wanted(&self) -> Vec<VertexId> {
+        self.targets.iter().filter_map(|target| target.files).collect()
+    }
 }
 
 /// Everything stages share while they are lowered.
@@ -57,54 +70,59 @@ pub(crate) struct Lowering<'a> {
     epoch: Option<i64>,
     /// There is more than one place files come from, so that titles name the stage.
     several: bool,
+    /// The platform's name, where there is more than one.
+    prefix: String,
 }
 
-/// What the build is for.
-pub(crate) fn inputs(request: &BuildRequest) -> Inputs {
+/// What the build is for, on one of its platforms.
+pub(crate) fn inputs(request: &BuildRequest, platform: Option<&Platform>) -> Inputs {
     let mut inputs = Inputs::host();
     inputs.build_args.clone_from(&request.build_args);
-    if let Some(platform) = &request.platform {
+    if let Some(platform) = platform {
         inputs.target_platform = platform.clone();
     }
     inputs.target_stage.clone_from(&request.target);
     inputs
 }
 
-/// Makes the graph of the wanted stage and of what it needs.
+/// Makes the graph of the wanted stage and of what it needs: on each platform with the variables it has
+/// there, in one graph, so that what does not depend on the platform is one vertex.
 pub(crate) fn lower(
     file: &Dockerfile,
-    global: &GlobalScope,
+    globals: &[GlobalScope],
     request: &BuildRequest,
     find: FindImage<'_>,
 ) -> Result<Plan, BuildError> {
-    let target = target(file, request)?;
-    let mut lowering = Lowering {
-        file,
-        global,
-        request,
-        find,
-        graph: Graph::new(),
-        info: Vec::new(),
-        states: (0..file.stages.len()).map(|_| None).collect(),
-        images: BTreeMap::new(),
-        target_platform: inputs(request).target_platform,
-        epoch: epoch(request, global)?,
-        several: file.stages.len() > 1 || has_foreign_sources(file),
-    };
-    lowering.stage(target)?;
-    let Lowering { graph, info, mut states, target_platform, epoch, .. } = lowering;
-    let state = states[target].take().ok_or(BuildError::NoStage)?;
-    let mut image = state.image;
-    for (label, value) in &request.labels {
-        image.config.labels.insert(label.clone(), value.clone());
+    let mut plan = Plan { graph: Graph::new(), info: Vec::new(), targets: Vec::new(), epoch: None };
+    for (at, global) in globals.iter().enumerate() {
+        let platform = request.platforms.get(at);
+        let target_platform = inputs(request, platform).target_platform;
+        let prefix = match globals.len() {
+            1 => String::new(),
+            _ => target_platform.to_string(),
+        };
+        plan.epoch = epoch(request, global)?;
+        let mut lowering = Lowering {
+            file,
+            global,
+            request,
+            find: &mut *find,
+            graph: std::mem::take(&mut plan.graph),
+            info: std::mem::take(&mut plan.info),
+            states: (0..file.stages.len()).map(|_| None).collect(),
+            images: BTreeMap::new(),
+            target_platform,
+            epoch: plan.epoch,
+            several: file.stages.len() > 1 || has_foreign_sources(file),
+            prefix,
+        };
+        let target = lowering.target(platform.is_some())?;
+        let Lowering { graph, info, .. } = lowering;
+        plan.graph = graph;
+        plan.info = info;
+        plan.targets.push(target);
     }
-    let platform = state.platform.unwrap_or(target_platform);
-    if request.platform.is_some() {
-        image.os.clone_from(&platform.os);
-        image.architecture.clone_from(&platform.architecture);
-        image.variant.clone_from(&platform.variant);
-    }
-    Ok(Plan { graph, info, target: state.files, image, platform, epoch })
+    Ok(plan)
 }
 
 fn target(file: &Dockerfile, request: &BuildRequest) -> Result<usize, BuildError> {
@@ -149,6 +167,24 @@ pub(crate) enum Place {
 }
 
 impl<'a> Lowering<'a> {
+    /// The wanted stage. `asked`: the platform was given, and the image is said to be for it.
+    fn target(&mut self, asked: bool) -> Result<Target, BuildError> {
+        let target = target(self.file, self.request)?;
+        self.stage(target)?;
+        let state = self.states[target].take().ok_or(BuildError::NoStage)?;
+        let mut image = state.image;
+        for (label, value) in &self.request.labels {
+            image.config.labels.insert(label.clone(), value.clone());
+        }
+        let platform = state.platform.unwrap_or_else(|| self.target_platform.clone());
+        if asked {
+            image.os.clone_from(&platform.os);
+            image.architecture.clone_from(&platform.architecture);
+            image.variant.clone_from(&platform.variant);
+        }
+        Ok(Target { files: state.files, image, platform })
+    }
+
     pub(crate) fn add(&mut self, op: Op, inputs: Vec<VertexId>, info: Info) -> VertexId {
         let id = self.graph.add(op, inputs);
         if id.index() == self.info.len() {
@@ -256,7 +292,7 @@ impl<'a> Lowering<'a> {
     pub(crate) fn slot(&self, stage: usize, number: usize) -> String {
         let stage = &self.file.stages[stage];
         let name = stage.name.as_ref().map_or_else(|| stage.index.to_string(), |n| n.value.clone());
-        format!("{name} {number}")
+        format!("{} {name} {number}", self.prefix).trim_start().to_owned()
     }
 
     pub(crate) fn stages_not_cached(&self) -> BTreeSet<&str> {

@@ -81,6 +81,9 @@ pub(crate) struct Exec {
     /// Proxies: seen by the command, no part of what defines it.
     #[serde(skip)]
     pub proxies: Vec<(String, String)>,
+    /// What it is a program of; its files say the same.
+    #[serde(skip)]
+    pub platform: tug_dockerfile::Platform,
 }
 
 /// `--mount`

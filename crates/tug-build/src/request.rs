@@ -36,8 +36,8 @@ pub struct BuildRequest {
     pub no_cache_stages: Vec<String>,
     /// `--pull`: ask the registry although the image is here.
     pub pull: bool,
-    /// `--platform`
-    pub platform: Option<Platform>,
+    /// `--platform`: several make an index. None is this machine's, or what the base images are for.
+    pub platforms: Vec<Platform>,
     /// Network, hosts and limits of the commands.
     pub host: HostConfig,
     /// Find out what changed for each step that runs.
@@ -48,8 +48,38 @@ pub struct BuildRequest {
     pub cache_budget: Option<u64>,
     /// Commands at once; none is by the number of processors.
     pub parallel: Option<usize>,
-    /// Where the files go instead of into an image.
+    /// Where the result goes instead of into the store.
     pub outputs: Vec<FilesTo>,
+    /// Into the store although it goes elsewhere too.
+    pub keep: bool,
+    /// `--annotation`
+    pub annotations: Vec<Annotation>,
+}
+
+/// A word on an image that is no part of its configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Annotation {
+    /// What it is written on.
+    pub on: AnnotationLevel,
+    /// Only for this platform.
+    pub platform: Option<Platform>,
+    /// `org.opencontainers.image.source`
+    pub key: String,
+    /// Its text.
+    pub value: String,
+}
+
+/// What an annotation is written on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnnotationLevel {
+    /// The manifest of each image.
+    Manifest,
+    /// The index over several platforms.
+    Index,
+    /// What the index, or an archive's list, says of a manifest.
+    ManifestDescriptor,
+    /// What an archive's list says of the index.
+    IndexDescriptor,
 }
 
 /// Where a Dockerfile is.
@@ -64,13 +94,20 @@ pub enum DockerfileSource {
     Bytes(Vec<u8>),
 }
 
-/// Where the files of a result go.
+/// Where a result goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FilesTo {
-    /// Into a directory, made when missing.
+    /// Its files, into a directory, made when missing.
     Dir(PathBuf),
-    /// Into a tar archive.
+    /// Its files, into a tar archive.
     Tar(PathBuf),
+    /// The image, into an archive for `load` (`docker`) or an OCI layout in a tar.
+    Archive {
+        /// Where.
+        path: PathBuf,
+        /// With Docker's own list too.
+        docker: bool,
+    },
 }
 
 /// What stands behind a name of `--build-context`.

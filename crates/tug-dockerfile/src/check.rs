@@ -23,6 +23,7 @@ use crate::stages::{Origin, StageGraph};
 use crate::suggest::nearest;
 
 pub use report::{Report, Warning};
+pub(crate) use report::{base64, location};
 pub use rule::Rule;
 
 /// The build argument that takes the place of `# check=`.

@@ -15,7 +15,10 @@ pub enum CsvError {
 }
 
 /// Comma-separated fields; one in double quotes may hold commas, and `""` for a quote.
-pub(crate) fn fields(line: &str) -> Result<Vec<String>, CsvError> {
+///
+/// # Errors
+/// When there is nothing, or a quote is where none may be.
+pub fn fields(line: &str) -> Result<Vec<String>, CsvError> {
     if line.is_empty() {
         return Err(CsvError::Empty);
     }

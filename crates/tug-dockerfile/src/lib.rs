@@ -27,6 +27,7 @@ mod ignore;
 mod instruction;
 mod lines;
 mod mount;
+mod outline;
 mod parse;
 mod platform;
 mod port;
@@ -49,7 +50,7 @@ pub use ast::{
     RunNetwork, RunSecurity, Stage, Step,
 };
 pub use check::{BaseImage, CheckContext, Report, Rule, Warning, check};
-pub use csv::CsvError;
+pub use csv::{CsvError, fields as csv_fields};
 pub use diagnostic::Diagnostic;
 pub use directive::{CheckOptionError, CheckOptions};
 pub use duration::DurationError;
@@ -58,6 +59,7 @@ pub use expand::{ExpandError, ExpandProblem, Expanded, Expander, NoVariables, Va
 pub use glob::{GlobError, Pattern};
 pub use ignore::{Ignore, IgnoreError, IgnoreReason, Verdict, clean};
 pub use mount::{Mount, MountError, MountKind, Sharing};
+pub use outline::{BaseEnv, Outline, Targets, outline, targets};
 pub use parse::{detect_syntax, parse, parse_trigger};
 pub use platform::{Platform, PlatformError, platform_args};
 pub use port::{ExposedPorts, PortError, parse_ports};

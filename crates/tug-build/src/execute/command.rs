@@ -1,6 +1,7 @@
 //! `RUN`: a command in a container of its own, and what it wrote.
 
 use super::{Worker, chain, locked, mounts};
+use crate::emulator;
 use crate::error::BuildError;
 use crate::ops::{Exec, ExecMountKind, Layer, Output, layers};
 use crate::progress::Event;
@@ -72,6 +73,9 @@ impl Worker<'_> {
         inputs: Option<&Inputs>,
     ) -> Result<(Output, bool), BuildError> {
         let base = if exec.base { layers(results.first()) } else { Vec::new() };
+        if !emulator::can_run(&exec.platform, self.lease.dir()) {
+            return Err(BuildError::NoEmulator { platform: exec.platform.to_string() });
+        }
         let prepared = mounts::prepare(self, exec, results, inputs)?;
         let sure = prepared.sure;
         let mut env: Vec<String> =

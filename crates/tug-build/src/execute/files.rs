@@ -296,6 +296,8 @@ impl Worker<'_> {
                 Writer::new(target.as_fd(), manner).copy(&tree, &found, &entries, "/")?;
                 Ok(())
             }
+            // An image, not its files: the release writes it.
+            FilesTo::Archive { .. } => Ok(()),
             FilesTo::Tar(path) => {
                 let root = crate::files::copy::descriptor_path(overlay.root());
                 let file =

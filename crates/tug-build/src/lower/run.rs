@@ -50,6 +50,7 @@ impl<'a> Lowering<'a> {
             script,
             epoch: self.epoch,
             proxies: self.proxies(),
+            platform: state.platform.clone().unwrap_or_else(|| self.target_platform.clone()),
             args,
         };
         let history = format!("RUN {}", command_text(state, &exec.args));

@@ -121,6 +121,7 @@ impl<'a> Lowering<'a> {
             (true, Some(name)) => name.clone(),
             (true, None) => format!("stage-{}", stage.index),
         };
+        let name = format!("{} {name}", self.prefix).trim().to_owned();
         let ignored = self.stages_not_cached();
         let ignore_cache =
             self.request.no_cache || written.as_deref().is_some_and(|name| ignored.contains(name));

@@ -143,7 +143,7 @@ impl Report {
 }
 
 /// One range for each line, as BuildKit has it.
-fn location(span: Span) -> serde_json::Value {
+pub(crate) fn location(span: Span) -> serde_json::Value {
     if span.line() == 0 {
         return json!({});
     }
@@ -154,7 +154,7 @@ fn location(span: Span) -> serde_json::Value {
     json!({ "ranges": ranges })
 }
 
-fn base64(bytes: &[u8]) -> String {
+pub(crate) fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {

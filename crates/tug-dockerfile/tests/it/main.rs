@@ -5,5 +5,6 @@ mod evaluating;
 mod expansion;
 mod hostile;
 mod ignoring;
+mod outlining;
 mod reading;
 mod refusing;

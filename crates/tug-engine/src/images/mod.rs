@@ -7,6 +7,7 @@
 //! | `push` | an image into a registry, several layers at once |
 //! | `account` | logging in and out, searching |
 //! | `save` | images into an archive |
+//! | `save_built` | what a build made into an archive, unrecorded |
 //! | `export` | a container's files into a tar |
 //! | `commit` | a container's changes into an image |
 //! | `load` | `docker save` archives and OCI layouts into images |
@@ -43,6 +44,7 @@ mod oci_layout;
 mod pull;
 mod push;
 mod save;
+mod save_built;
 #[cfg(test)]
 mod tests;
 mod variants;
@@ -57,3 +59,5 @@ pub use load::{LoadOptions, Loaded};
 pub use pull::{PullOptions, Pulled};
 pub use push::{PushEvent, PushOptions, PushProgress, PushState, Pushed};
 pub use save::{PendingFile, Save, SaveOptions, Saved};
+pub use save_built::{Labels, Unsaved};
+pub(crate) use variants::platform_of;

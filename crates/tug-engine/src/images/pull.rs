@@ -68,6 +68,25 @@ impl Engine {
         Ok(pulled)
     }
 
+    /// Brings the image of one platform without taking the name from the one it points at: the other
+    /// platforms of an index lie beside each other. Where the name points at nothing yet, it points at
+    /// this one.
+    ///
+    /// # Errors
+    /// As [`Engine::pull`].
+    pub fn pull_beside(
+        &self,
+        reference: &ImageReference,
+        platform: &str,
+        progress: Arc<dyn Progress>,
+    ) -> Result<Pulled, Error> {
+        let platform = self.platform(Some(platform))?;
+        let client = Client::new(self.registry_settings()?).map_err(failed)?;
+        let named = self.store.image_by_reference(reference)?.is_some();
+        let manner = Manner { local: None, beside: named };
+        self.bring(&client, reference, platform.as_ref(), manner, &progress)
+    }
+
     /// Brings every tag of a repository, in the registry's order.
     ///
     /// # Errors
@@ -113,7 +132,10 @@ impl Engine {
                 let _ = tug_store::sweep_dead(self.store.root());
                 Ok(pulled)
             }
-            _ => self.bring(client, reference, platform, local.as_ref(), progress),
+            _ => {
+                let manner = Manner { local: local.as_ref(), beside: false };
+                self.bring(client, reference, platform, manner, progress)
+            }
         }
     }
 
@@ -182,7 +204,7 @@ impl Engine {
         client: &Client,
         reference: &ImageReference,
         platform: Option<&Platform>,
-        local: Option<&ImageRow>,
+        Manner { local, beside }: Manner<'_>,
         progress: &Arc<dyn Progress>,
     ) -> Result<Pulled, Error> {
         let tag = reference.tag().unwrap_or("latest").to_owned();
@@ -213,7 +235,7 @@ impl Engine {
             }
             .map_err(tug_store::Error::from)?;
         }
-        let id = self.keep(&mut intake, reference, &resolved, &fetched.entries)?;
+        let id = self.keep(&mut intake, reference, &resolved, &fetched.entries, beside)?;
         intake.finish()?;
         let digest = resolved.digest;
         let known = local.is_some_and(|local| {
@@ -228,11 +250,19 @@ impl Engine {
         reference: &ImageReference,
         resolved: &Resolved,
         layers: &[LayerEntry],
+        beside: bool,
     ) -> Result<Digest, Error> {
         let config: ImageConfig = serde_json::from_slice(&resolved.config_bytes)
             .map_err(|source| ImageError::Json { name: "image configuration".into(), source })?;
         // `name:tag@digest` names the digest; Docker keeps no tag for it either.
         let tag = reference.digest().is_none().then(|| reference.clone());
+        let mut digests = vec![reference.with_digest(resolved.digest)];
+        // An index finds it without a name; a bare manifest is found by its names alone.
+        let nameless = beside && resolved.index.is_some();
+        let tag = tag.filter(|_| !nameless);
+        if nameless {
+            digests.clear();
+        }
         let whole = Whole {
             config: &resolved.config_bytes,
             manifest: Some(&resolved.manifest_bytes),
@@ -240,12 +270,20 @@ impl Engine {
             created: config.created.as_deref(),
             layers,
             tags: tag.as_slice(),
-            digests: &[reference.with_digest(resolved.digest)],
+            digests: &digests,
         };
         let id = intake.put_blobs(&whole)?;
         intake.record(id, &whole)?;
         Ok(id)
     }
+}
+
+/// How an image comes in.
+struct Manner<'a> {
+    /// The one of that name that is here.
+    local: Option<&'a ImageRow>,
+    /// Names stay where they are.
+    beside: bool,
 }
 
 /// `sha256-<digest>.sig`, `.att`, `.sbom`.

@@ -40,7 +40,7 @@ pub struct Saved {
 }
 
 /// Where a blob's bytes are.
-enum Source {
+pub(super) enum Source {
     Bytes(Vec<u8>),
     /// In the store's blobs.
     Blob(u64),
@@ -57,8 +57,8 @@ struct Wish {
 
 /// The archive before its first byte.
 #[derive(Default)]
-struct Contents {
-    blobs: BTreeMap<Digest, Source>,
+pub(super) struct Contents {
+    pub(super) blobs: BTreeMap<Digest, Source>,
     index: Vec<Value>,
     manifests: Vec<Value>,
     repositories: BTreeMap<String, BTreeMap<String, String>>,
@@ -253,29 +253,58 @@ impl Engine {
         Ok(exact)
     }
 
-    fn plain(&self, layer: &DiffId) -> Result<Source, Error> {
+    pub(super) fn plain(&self, layer: &DiffId) -> Result<Source, Error> {
         let info = self.store.layers().info(layer).map_err(tug_store::Error::from)?;
         Ok(Source::Layer(*layer, info.tar_size))
     }
 }
 
 impl Contents {
+    /// Adds some bytes.
+    pub(super) fn put(&mut self, bytes: &[u8]) -> Digest {
+        let digest = super::intake::digest_of(bytes);
+        self.blobs.insert(digest, Source::Bytes(bytes.to_vec()));
+        digest
+    }
+
     /// A line of `index.json` for each name, or one without.
     fn list(&mut self, names: &[ImageReference], descriptor: &Value) {
+        self.list_with(names, descriptor, &BTreeMap::new());
+    }
+
+    /// The same with annotations of the line's own.
+    pub(super) fn list_with(
+        &mut self,
+        names: &[ImageReference],
+        descriptor: &Value,
+        annotations: &BTreeMap<String, String>,
+    ) {
+        let mut bare = descriptor.clone();
+        if !annotations.is_empty() {
+            bare["annotations"] = json!(annotations);
+        }
         for name in names {
-            let mut line = descriptor.clone();
-            line["annotations"] = json!({
-                "io.containerd.image.name": name.to_string(),
-                "org.opencontainers.image.ref.name": name.tag().unwrap_or("latest"),
-            });
+            let mut line = bare.clone();
+            line["annotations"]["io.containerd.image.name"] = json!(name.to_string());
+            line["annotations"]["org.opencontainers.image.ref.name"] =
+                json!(name.tag().unwrap_or("latest"));
             self.index.push(line);
         }
         if names.is_empty() {
-            self.index.push(descriptor.clone());
+            self.index.push(bare);
         }
     }
 
     fn list_for_docker(&mut self, wish: &Wish, layers: &[(Digest, u64, String)]) {
+        self.list_image_for_docker(wish.chosen.row.id, &wish.names, layers);
+    }
+
+    pub(super) fn list_image_for_docker(
+        &mut self,
+        config: Digest,
+        names: &[ImageReference],
+        layers: &[(Digest, u64, String)],
+    ) {
         let sources: serde_json::Map<String, Value> = layers
             .iter()
             .map(|(digest, size, kind)| {
@@ -283,14 +312,14 @@ impl Contents {
                 (digest.to_string(), source)
             })
             .collect();
-        let names: Vec<String> = wish.names.iter().map(ImageReference::familiar).collect();
+        let tags: Vec<String> = names.iter().map(ImageReference::familiar).collect();
         self.manifests.push(json!({
-            "Config": path_of(&wish.chosen.row.id),
-            "RepoTags": (!names.is_empty()).then_some(names),
+            "Config": path_of(&config),
+            "RepoTags": (!tags.is_empty()).then_some(tags),
             "Layers": layers.iter().map(|(digest, ..)| path_of(digest)).collect::<Vec<_>>(),
             "LayerSources": sources,
         }));
-        for name in &wish.names {
+        for name in names {
             let top = layers.last().map_or_else(String::new, |(digest, ..)| digest.hex());
             self.repositories
                 .entry(name.familiar_name())
@@ -306,7 +335,11 @@ pub struct Save<'a> {
     contents: Contents,
 }
 
-impl Save<'_> {
+impl<'a> Save<'a> {
+    pub(super) fn of(engine: &'a Engine, contents: Contents) -> Self {
+        Self { engine, contents }
+    }
+
     /// Writes the archive.
     ///
     /// # Errors
@@ -334,7 +367,10 @@ impl Save<'_> {
             "schemaVersion": 2, "mediaType": media::OCI_INDEX, "manifests": contents.index,
         });
         archive.file("index.json", index.to_string().as_bytes())?;
-        archive.file("manifest.json", Value::Array(contents.manifests).to_string().as_bytes())?;
+        if !contents.manifests.is_empty() {
+            let manifests = Value::Array(contents.manifests).to_string();
+            archive.file("manifest.json", manifests.as_bytes())?;
+        }
         archive.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         if !contents.repositories.is_empty() {
             let repositories = json!(contents.repositories).to_string();

@@ -1,5 +1,6 @@
 //! `build`.
 
+mod annotations;
 mod contexts;
 mod failure;
 mod outputs;
@@ -11,6 +12,7 @@ use crate::context::Context;
 use crate::flags::{Arguments, Command, Flag, Parsed};
 use crate::interrupt;
 use crate::quit::Quit;
+use request::Method;
 use serde_json::json;
 use tug_build::{Build, Built};
 
@@ -120,6 +122,7 @@ fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
         true => Kind::Quiet,
         false => parsed.read("progress", Kind::parse)?.unwrap_or(Kind::Auto),
     };
+    let call = request::call(parsed)?;
     let source = contexts::open(parsed)?;
     let request = request::request(parsed, &source)?;
     let view = build_view::open(kind).map_err(Quit::invalid)?;
@@ -131,8 +134,8 @@ fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
     }
     let settings = ctx.engine.settings().clone();
     let build = Build::new(settings, request, std::sync::Arc::new(Shared(view.clone())));
-    if request::checks(parsed)? {
-        return check(ctx, parsed, &*view, &build);
+    if let Some(call) = call {
+        return answer(ctx, call, &*view, &build);
     }
     let cancel = build.cancel();
     let result = interrupt::cancelling(ctx, || cancel.cancel(), || Ok(build.run()))?;
@@ -146,26 +149,41 @@ fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
         }
     };
     finish(ctx, parsed, &built)?;
-    outputs::hand_on(ctx, parsed, &built)?;
+    outputs::hand_on(ctx, parsed)?;
     if quiet {
         ctx.print_line(built.image.to_string())?;
     }
     Ok(0)
 }
 
-/// `--check`: what is found, and nothing is built.
-fn check(
+/// `--call`, `--check`: what the Dockerfile says of itself, and nothing is built.
+fn answer(
     ctx: &Context,
-    parsed: &Parsed<'_>,
+    call: request::Call,
     view: &dyn build_view::View,
     build: &Build,
 ) -> Result<u8, Quit> {
-    let report = build.check();
-    view.close(report.is_err());
-    let report = report.map_err(|error| failure::report(ctx, Kind::Plain, &error))?;
-    let json = parsed.text("call").is_some_and(|call| call.contains("format=json"));
-    ctx.print(if json { format!("{}\n", report.to_json()) } else { report.to_text() })?;
-    Ok(u8::from(!report.is_clean()))
+    let json = call.json;
+    let both = |text: String, json_text: String| match json {
+        true => format!("{json_text}\n"),
+        false => text,
+    };
+    let answer = match call.method {
+        Method::Check => build.check().map(|report| {
+            let clean = report.is_clean();
+            (both(report.to_text(), report.to_json()), u8::from(!clean))
+        }),
+        Method::Outline => {
+            build.outline().map(|outline| (both(outline.to_text(), outline.to_json()), 0))
+        }
+        Method::Targets => {
+            build.targets().map(|targets| (both(targets.to_text(), targets.to_json()), 0))
+        }
+    };
+    view.close(answer.is_err());
+    let (text, code) = answer.map_err(|error| failure::report(ctx, Kind::Plain, &error))?;
+    ctx.print(text)?;
+    Ok(if call.ignore_status { 0 } else { code })
 }
 
 /// What is written beside the image.
@@ -191,7 +209,7 @@ fn finish(ctx: &Context, parsed: &Parsed<'_>, built: &Built) -> Result<(), Quit>
     if let Some(path) = parsed.text("metadata-file") {
         let mut metadata = json!({
             "containerimage.config.digest": built.image.to_string(),
-            "containerimage.digest": built.image.to_string(),
+            "containerimage.digest": built.digest.unwrap_or(built.image).to_string(),
         });
         let names = parsed.list("tag");
         if !names.is_empty()

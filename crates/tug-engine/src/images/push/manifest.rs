@@ -22,6 +22,8 @@ struct Original {
     media_type: String,
     manifest: Manifest,
     digest: Digest,
+    /// It was written here, over plain tars: no registry has seen it.
+    draft: bool,
 }
 
 /// A manifest to be published.
@@ -46,7 +48,8 @@ impl Plan {
                 return None;
             };
             let fits = manifest.layers.len() == entries.len() && manifest.config.digest == row.id;
-            fits.then_some(Original { bytes, media_type, manifest: *manifest, digest })
+            let draft = entries.iter().all(|entry| entry.blob.is_none());
+            fits.then_some(Original { bytes, media_type, manifest: *manifest, digest, draft })
         };
         let original = manifest.and_then(read);
         // Docker's own family where nothing says otherwise: every registry takes it.
@@ -64,7 +67,8 @@ impl Plan {
     ) -> Vec<Job> {
         let mut seen = HashSet::new();
         let wanted = |position: usize| {
-            self.original.as_ref().and_then(|o| o.manifest.layers.get(position)).cloned()
+            let original = self.original.as_ref().filter(|original| !original.draft);
+            original.and_then(|o| o.manifest.layers.get(position)).cloned()
         };
         let job = |(position, diff_id): (usize, &DiffId)| {
             let (relatives, known) = known(*diff_id);
@@ -118,7 +122,7 @@ impl Plan {
         Ok(Made {
             bytes: written(&value)?,
             media_type: original.media_type.clone(),
-            instead_of: Some(original.digest),
+            instead_of: (!original.draft).then_some(original.digest),
         })
     }
 

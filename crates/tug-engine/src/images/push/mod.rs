@@ -155,14 +155,16 @@ impl Engine {
         index: &Index,
     ) -> Result<Pushed, Error> {
         let mut replaced = Vec::new();
+        let mut said = false;
         for image in &index.images {
             let pushed = self.push_image(push, reference, image, false)?;
-            if let Some(old) = pushed.instead_of {
+            said |= pushed.instead_of.is_some();
+            if let Some(old) = image.manifest.filter(|old| *old != pushed.digest) {
                 replaced.push((old, pushed.digest, pushed.size));
             }
         }
         let bytes = manifest::replace_in_index(&index.bytes, &replaced)?;
-        let instead_of = (!replaced.is_empty()).then_some(index.digest);
+        let instead_of = said.then_some(index.digest);
         let tag = reference.tag().unwrap_or("latest");
         let digest = push.publish(tag, &index.media_type, &bytes)?;
         for image in &index.images {

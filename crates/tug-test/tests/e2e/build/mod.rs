@@ -7,6 +7,7 @@ mod failures;
 mod instructions;
 mod mounts;
 mod outputs;
+mod release;
 mod seeds;
 mod stages;
 

@@ -1,7 +1,7 @@
 //! From flags to what the builder is asked for.
 
 use super::contexts::Opened;
-use super::sources;
+use super::{annotations, outputs, sources};
 use crate::commands::pull;
 use crate::container_flags::{self, host};
 use crate::flags::Parsed;
@@ -15,14 +15,26 @@ use tug_types::ImageReference;
 
 /// Flags without a meaning here that a script may still give, with the values that change nothing.
 const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
-    ("attest", &[]),
     ("builder", &["", "default"]),
     ("isolation", &["", "default"]),
     ("policy", &[]),
-    ("provenance", &["false"]),
-    ("sbom", &["false"]),
     ("security-opt", &[]),
 ];
+
+/// What is asked instead of a build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Call {
+    pub method: Method,
+    pub json: bool,
+    pub ignore_status: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Method {
+    Check,
+    Outline,
+    Targets,
+}
 
 /// The request.
 ///
@@ -30,7 +42,8 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
 /// What cannot be read, and what is not supported.
 pub(super) fn request(parsed: &Parsed<'_>, source: &Opened) -> Result<BuildRequest, Quit> {
     refuse(parsed)?;
-    let platform = platform(parsed)?;
+    let platforms = platforms(parsed)?;
+    let outputs = outputs::read(parsed)?;
     let labels = parsed.read_all("label", container_flags::label)?.into_iter().collect();
     let contexts = parsed.read_all("build-context", sources::named_context)?;
     let secrets = parsed.read_all("secret", sources::secret)?;
@@ -38,7 +51,7 @@ pub(super) fn request(parsed: &Parsed<'_>, source: &Opened) -> Result<BuildReque
     Ok(BuildRequest {
         context: source.dir.clone(),
         dockerfile: dockerfile(parsed, source)?,
-        tags: tags(parsed)?,
+        tags: tags(parsed, &outputs.names)?,
         target: parsed.text("target").filter(|name| !name.is_empty()).map(str::to_owned),
         build_args: build_args(parsed),
         contexts: contexts.into_iter().collect(),
@@ -53,29 +66,73 @@ pub(super) fn request(parsed: &Parsed<'_>, source: &Opened) -> Result<BuildReque
             .map(str::to_lowercase)
             .collect(),
         pull: parsed.on("pull"),
-        platform,
+        platforms,
+        annotations: parsed.read_all("annotation", annotations::parse)?.concat(),
         host: limits(parsed)?,
         explain: parsed.on("explain"),
         debug: parsed.on("debug"),
-        outputs: super::outputs::files(parsed)?,
+        outputs: outputs.files,
+        keep: outputs.keep,
         ..BuildRequest::default()
     })
 }
 
-/// `--check`, `--call check`: whether only the checks are wanted.
+/// `--check`, `--call METHOD[,format=json][,ignorestatus]`; none is a build.
 ///
 /// # Errors
 /// For methods that are not there.
-pub(super) fn checks(parsed: &Parsed<'_>) -> Result<bool, Quit> {
+pub(super) fn call(parsed: &Parsed<'_>) -> Result<Option<Call>, Quit> {
     let call = parsed.text("call").unwrap_or_default();
-    match call.split(',').next().unwrap_or_default() {
-        "check" | "lint" => Ok(true),
-        "" | "build" => Ok(parsed.on("check")),
+    let mut words = call.split(',');
+    let method = match words.next().unwrap_or_default() {
+        "check" | "lint" => Some(Method::Check),
+        "outline" => Some(Method::Outline),
+        "targets" => Some(Method::Targets),
+        "" | "build" => parsed.on("check").then_some(Method::Check),
         other => {
-            let quit = parsed.wrong(format!("--call {other} is not supported by tug yet"));
-            Err(quit.with_hint("tug knows --call check"))
+            let quit = parsed.wrong(format!("--call {other} is not supported by tug"));
+            return Err(quit.with_hint("tug knows --call build, check, outline and targets"));
+        }
+    };
+    let (mut json, mut ignore_status) = (false, false);
+    for word in words {
+        match word {
+            "format=json" => json = true,
+            "format=text" => json = false,
+            "ignorestatus" | "ignorestatus=true" => ignore_status = true,
+            "ignorestatus=false" => ignore_status = false,
+            other => return Err(parsed.wrong(format!("invalid print function option {other:?}"))),
         }
     }
+    Ok(method.map(|method| Call { method, json, ignore_status }))
+}
+
+/// Attestations are asked for or turned off; there are none.
+fn refuse_attestations(parsed: &Parsed<'_>) -> Result<(), Quit> {
+    let off = |text: &str| matches!(text, "" | "0" | "f" | "F" | "FALSE" | "false" | "False");
+    let on = |text: &str| matches!(text, "1" | "t" | "T" | "TRUE" | "true" | "True");
+    let refuse = |flag: &str, value: &str| {
+        let message = format!("--{flag} {value}: tug writes no attestations");
+        Err(parsed
+            .wrong(message)
+            .with_hint("leave it out, or give --provenance=false --sbom=false"))
+    };
+    for name in ["provenance", "sbom"] {
+        if let Some(value) = parsed.all(name).find(|value| !off(value)) {
+            return refuse(name, value);
+        }
+    }
+    for value in parsed.all("attest") {
+        let fields = tug_build::csv_fields(value).map_err(|e| parsed.wrong(e.to_string()))?;
+        let pairs: Vec<_> = fields.iter().filter_map(|field| field.split_once('=')).collect();
+        if !pairs.iter().any(|(name, _)| *name == "type") {
+            return Err(parsed.wrong("attestation type not specified"));
+        }
+        if !pairs.iter().any(|(name, value)| *name == "disabled" && on(value)) {
+            return refuse("attest", value);
+        }
+    }
+    Ok(())
 }
 
 /// The caller's `SOURCE_DATE_EPOCH` counts as a build argument.
@@ -97,7 +154,8 @@ fn refuse(parsed: &Parsed<'_>) -> Result<(), Quit> {
             return Err(quit.with_hint("leave it out"));
         }
     }
-    for name in ["cache-from", "cache-to", "annotation"] {
+    refuse_attestations(parsed)?;
+    for name in ["cache-from", "cache-to"] {
         if let Some(value) = parsed.text(name) {
             let quit = parsed.wrong(format!("--{name} {value} is not supported by tug yet"));
             return Err(quit.with_hint("leave it out"));
@@ -112,19 +170,26 @@ fn refuse(parsed: &Parsed<'_>) -> Result<(), Quit> {
     Ok(())
 }
 
-fn platform(parsed: &Parsed<'_>) -> Result<Option<tug_build::Platform>, Quit> {
-    let given: Vec<&str> = parsed.all("platform").flat_map(|list| list.split(',')).collect();
-    match given.as_slice() {
-        [] => Ok(None),
-        [_] => parsed.read("platform", |text: &str| text.parse::<tug_build::Platform>()),
-        _ => {
-            let quit = parsed.wrong("several platforms in one build are not supported by tug yet");
-            Err(quit.with_hint("build them one by one"))
+/// Each once, in the order they are given.
+fn platforms(parsed: &Parsed<'_>) -> Result<Vec<tug_build::Platform>, Quit> {
+    let mut platforms = Vec::new();
+    for text in parsed.all("platform").flat_map(|list| list.split(',')) {
+        let platform = match text.trim() {
+            "" => continue,
+            "local" => tug_build::Platform::host(),
+            text => text
+                .parse::<tug_build::Platform>()
+                .map_err(|error| parsed.wrong(format!("--platform {text}: {error}")))?,
+        };
+        if !platforms.contains(&platform) {
+            platforms.push(platform);
         }
     }
+    Ok(platforms)
 }
 
-fn tags(parsed: &Parsed<'_>) -> Result<Vec<ImageReference>, Quit> {
+/// `--tag`, and the names that outputs have.
+fn tags(parsed: &Parsed<'_>, more: &[String]) -> Result<Vec<ImageReference>, Quit> {
     let read = |text: &str| {
         let reference = pull::reference(text)?;
         match reference.digest() {
@@ -134,8 +199,8 @@ fn tags(parsed: &Parsed<'_>) -> Result<Vec<ImageReference>, Quit> {
             None => Ok(reference),
         }
     };
-    let list: Vec<&str> = parsed.all("tag").filter(|text| !text.is_empty()).collect();
-    list.into_iter().map(read).collect()
+    let list = parsed.all("tag").chain(more.iter().map(String::as_str));
+    list.filter(|text| !text.is_empty()).map(read).collect()
 }
 
 /// A name as metadata shows it.
