@@ -23,6 +23,10 @@ const MACHINES: &[(&str, u8, u8, u16)] = &[
     ("s390x", 2, 2, 22),
 ];
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what is started is no program: the kernel is asked whether it would take one"
+)]
 /// `false` only when the kernel takes no program of that platform. `dir` is for the trial.
 pub(crate) fn can_run(platform: &Platform, dir: &Path) -> bool {
     let host = Platform::host();

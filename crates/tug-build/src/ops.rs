@@ -83,7 +83,7 @@ pub(crate) struct Exec {
     pub proxies: Vec<(String, String)>,
     /// What it is a program of; its files say the same.
     #[serde(skip)]
-    pub platform: tug_dockerfile::Platform,
+    pub platform: Box<tug_dockerfile::Platform>,
 }
 
 /// `--mount`

@@ -50,7 +50,9 @@ impl<'a> Lowering<'a> {
             script,
             epoch: self.epoch,
             proxies: self.proxies(),
-            platform: state.platform.clone().unwrap_or_else(|| self.target_platform.clone()),
+            platform: Box::new(
+                state.platform.clone().unwrap_or_else(|| self.target_platform.clone()),
+            ),
             args,
         };
         let history = format!("RUN {}", command_text(state, &exec.args));
