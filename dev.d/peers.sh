@@ -5,6 +5,7 @@
 #   ./dev peers stop           ends it; nothing is left but its data
 #   ./dev peers exec CMD…      runs CMD in dockerd's namespaces
 #   ./dev peers docker ARGS…   the tree's client (with buildx) on the host, speaking to it
+#   ./dev peers transcripts    asks it the commands of crates/tug-test/transcripts and writes its answers there
 #   ./dev peers wipe           removes dockerd's data
 #
 # dockerd lives in mount, pid, network, ipc and uts namespaces of its own, with the tree as root, read-only. To
@@ -27,8 +28,9 @@ peers_command() {
     stop) peers_stop "$PEERS/run" ;;
     exec) peers_exec "$PEERS/run" "$@" ;;
     docker) peers_docker "$PEERS/run" "$@" ;;
+    transcripts) build_all && peers_transcripts "$PEERS/run" ;;
     wipe) peers_alive "$PEERS/run" && die "it runs: ./dev peers stop"; rm -rf "$PEERS/data" ;;
-    *) die "usage: ./dev peers [install|start|stop|exec CMD…|docker ARGS…|wipe]" ;;
+    *) die "usage: ./dev peers [install|start|stop|exec CMD…|docker ARGS…|transcripts|wipe]" ;;
   esac
 }
 
@@ -270,4 +272,14 @@ peers_say() {
   peers_client "$1"
   echo "export DOCKER_HOST=unix://$1/docker.sock"
   echo "client with buildx: $1/docker"
+}
+
+# What tug's answers are compared with; the tests need no Docker then.
+peers_transcripts() {
+  local transcript
+  peers_client "$1"
+  for transcript in "$ROOT"/crates/tug-test/transcripts/*.txt; do
+    say "recording $(basename "$transcript")"
+    "$ROOT/target/tug-dev" record "$1/docker" "$transcript" || die "cannot record $transcript"
+  done
 }

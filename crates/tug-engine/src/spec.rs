@@ -324,6 +324,8 @@ fn mounts(record: &Record, container_dir: &Path) -> Result<Vec<Mount>, Error> {
             propagation: propagation(&mount.propagation),
         });
     }
+    // A volume on /etc goes below the three files.
+    list.sort_by_key(|mount| mount.destination.as_str().matches('/').count());
     Ok(list)
 }
 

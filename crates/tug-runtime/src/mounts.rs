@@ -530,7 +530,8 @@ pub(crate) fn restrict(spec: &ContainerSpec, root: &Root) -> Result<(), Error> {
             (_, false) => clone_inside(root, "/dev/null"),
             (Some(placed), true) => clone_fd(placed),
             (None, true) => {
-                filesystem("tmpfs", &[("size", "0")], MountAttrFlags::MOUNT_ATTR_RDONLY)
+                let least = [("size", "4k"), ("nr_inodes", "1")];
+                filesystem("tmpfs", &least, MountAttrFlags::MOUNT_ATTR_RDONLY)
             }
         };
         let cover = cover.map_err(failed(path))?;

@@ -3,7 +3,7 @@
 //! Owns: an engine of a test's own that proves it left nothing ([`sandbox`], [`leaks`]), programs
 //! with a time limit ([`process`], [`terminal`]) and what they said ([`output`]), fixture images
 //! ([`layout`], [`layer`], [`fixture`]), registries good and bad ([`registry`], [`scripted`],
-//! [`shelf`]) and a client that fills them ([`push`]). Refuses to own anything tug itself uses: a
+//! [`shelf`]) and a client that fills them ([`push`]), answers of Docker to compare with ([`transcript`]). Refuses to own anything tug itself uses: a
 //! fixture made by the code under test proves nothing.
 //!
 //! Start at [`sandbox::Sandbox`].
@@ -27,6 +27,7 @@ pub mod scripted;
 pub mod shelf;
 pub mod skip;
 pub mod terminal;
+pub mod transcript;
 pub mod wait;
 
 /// A text no other caller on this machine gets: process id, a counter, the clock.

@@ -19,6 +19,11 @@ pub struct Output {
 }
 
 impl Output {
+    /// From a program that was run to its end.
+    pub fn of(command: &str, said: std::process::Output) -> Self {
+        Self::new(command.to_owned(), said.status, said.stdout, &said.stderr)
+    }
+
     pub(crate) fn new(command: String, status: ExitStatus, out: Vec<u8>, err: &[u8]) -> Self {
         let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
         let stdout = String::from_utf8_lossy(&out).into_owned();

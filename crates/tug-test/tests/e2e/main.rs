@@ -9,6 +9,7 @@
 )]
 
 mod archives;
+mod as_docker;
 mod at_once;
 mod attach;
 mod budget;

@@ -9,6 +9,7 @@
 mod bench;
 mod images;
 mod inside;
+mod record;
 
 use std::io;
 use std::process::ExitCode;
@@ -21,6 +22,7 @@ const USAGE: &str = "usage: tug-dev image LAYOUT busybox PROGRAM
        tug-dev push LAYOUT ADDRESS NAME:TAG…
        tug-dev unpack LAYOUT NAME:TAG DIRECTORY
        tug-dev bench TUG FLOOR DISK IMAGE [PART]…
+       tug-dev record CLIENT TRANSCRIPT
        tug-dev udp-echo PORT | forbidden | produce BYTES";
 
 fn main() -> ExitCode {
@@ -47,6 +49,7 @@ fn run(arguments: &[&str]) -> io::Result<()> {
         ["bench", product, floor, disk, image, parts @ ..] => {
             bench::all(product, floor, disk, image, parts)
         }
+        ["record", client, path] => record::transcript(client, path),
         ["produce", bytes] => bench::produce(bytes),
         ["udp-echo", port] => inside::udp_echo(port),
         ["forbidden"] => {
