@@ -13,8 +13,9 @@
 //! A piece stays in memory until the registry has it, so a lost connection costs one piece. An
 //! upload that the registry has forgotten, or does not want to go on with, starts over, from a source
 //! that is opened anew: distribution 2.8 ties an upload's address to its length, keeps the part of a
-//! broken piece that it got, and then answers 404 to whoever knows the old length only. The digest
-//! is told at the end, so what is sent may be made while it is sent.
+//! broken piece that it got, and then answers 404 to whoever knows the old length only. It goes on
+//! where a line broke between two pieces; where one broke within a piece it cannot be gone on with by
+//! anybody. The digest is told at the end, so what is sent may be made while it is sent.
 
 use crate::ask::{Ask, What};
 use crate::endpoint::{Endpoint, is_loopback, own_endpoint};

@@ -203,7 +203,7 @@ impl Layers {
 
     /// What a stranger's archive may cost: no more bytes than the disk has in all, however well they
     /// compress. Zeros take no space, but time.
-    fn limits(&self) -> UnpackOptions {
+    pub fn limits(&self) -> UnpackOptions {
         const LEAST: u64 = 16 << 30;
         let mut options = UnpackOptions::default();
         if let Ok(disk) = rustix::fs::statvfs(&self.root) {

@@ -77,6 +77,8 @@ impl Archive {
     ) -> Result<Self, Error> {
         let plain =
             tug_archive::decoder(input).map_err(|source| ImageError::Compression { source })?;
+        // Nothing that is larger than the disk can be meant to be read.
+        let most = layers.limits().limits.bytes;
         let sink = Sink { claim, layers, found: Mutex::default() };
         let (spool, spooled) = sync_channel(AT_ONCE);
         let spooled = Mutex::new(spooled);
@@ -88,7 +90,7 @@ impl Archive {
                     .spawn_scoped(scope, work)
                     .map_err(|source| Error::System { what: "start a thread", source })?;
             }
-            sink.read(Members::new(plain), spool)
+            sink.read(Members::new(plain, most), spool)
         })?;
         let members = sink.found.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok(Self { members })

@@ -18,6 +18,10 @@ pub(crate) enum ImageError {
     MemberKind { name: String, kind: String },
     #[error("the archive has more than {limit} members")]
     TooManyMembers { limit: usize },
+    #[error(
+        "archive member {name:?} has {size} bytes, which makes the archive larger than the disk"
+    )]
+    MemberTooLarge { name: String, size: u64 },
     #[error("the archive holds more than {limit} bytes of manifests and configurations")]
     TooMuchMetadata { limit: u64 },
     #[error(

@@ -37,6 +37,8 @@ pub(super) struct Members<R> {
     left: u64,
     padding: u64,
     count: usize,
+    /// Bytes of members that may still come.
+    room: u64,
     failed: bool,
 }
 
@@ -49,8 +51,9 @@ struct Extension {
 }
 
 impl<R: Read> Members<R> {
-    pub(super) fn new(input: R) -> Self {
-        Self { input, left: 0, padding: 0, count: 0, failed: false }
+    /// The members of an archive of no more than `most` bytes.
+    pub(super) fn new(input: R, most: u64) -> Self {
+        Self { input, left: 0, padding: 0, count: 0, room: most, failed: false }
     }
 
     /// The next member; what is left of the last one's body is skipped.
@@ -94,6 +97,10 @@ impl<R: Read> Members<R> {
         let raw = extension.name.unwrap_or_else(|| header.path_bytes().into_owned());
         let shown = String::from_utf8_lossy(&raw).into_owned();
         let name = clean("", &shown).ok_or_else(|| ImageError::Escapes { name: shown.clone() })?;
+        let Some(room) = self.room.checked_sub(self.left) else {
+            return Err(ImageError::MemberTooLarge { name: shown, size: self.left });
+        };
+        self.room = room;
         let target = || {
             let bytes = extension.link.or_else(|| header.link_name_bytes().map(|b| b.into_owned()));
             String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()

@@ -140,11 +140,7 @@ fn others_read_what_is_saved() {
         ))
         .ok();
     }
-    let umoci = cache().join("tools/usr/bin/umoci");
-    if !umoci.exists() {
-        return skip("umoci is missing (./dev install)");
-    }
-    let umoci = umoci.display();
+    let Some(umoci) = umoci() else { return };
     s.shell(&format!("{umoci} unpack --image {layout}:1 bundle")).ok();
     let list = s.shell("cd bundle/rootfs && stat -c '%n %F %s %a %u' etc/* link | sort");
     assert_eq!(
@@ -166,6 +162,55 @@ fn others_read_what_is_saved() {
     assert_eq!(s.tug(&["load", "-i", &s.path("back.tar")]).ok(), "Loaded image: back:1");
     let env = s.tug(&["image", "inspect", "-f", "{{json .Config.Env}}", "back:1"]);
     assert!(env.ok().contains("A=b"), "{}", env.ok());
+}
+
+/// umoci, or said to be missing.
+fn umoci() -> Option<String> {
+    let umoci = cache().join("tools/usr/bin/umoci");
+    if !umoci.exists() {
+        skip("umoci is missing (./dev install)");
+        return None;
+    }
+    Some(umoci.display().to_string())
+}
+
+/// A layer of umoci's own making, in a layout and in a registry, and an image of tug's as umoci sees it
+/// after a push.
+#[test]
+fn what_umoci_writes_is_loaded_and_pulled_and_what_is_pushed_it_reads() {
+    let (Some(umoci), s) = (umoci(), Sandbox::new()) else { return };
+    let Some(registry) = tug_test::registry::Registry::start().unwrap() else { return };
+    if s.shell("command -v skopeo").code != 0 {
+        return skip("skopeo is missing (apt-get install skopeo)");
+    }
+    let at = |name: &str| format!("{}/{name}", registry.address());
+    s.tug(&["tag", "busybox", &at("ours:1")]).ok();
+    s.tug(&["push", "-q", &at("ours:1")]).ok();
+    s.shell(&format!(
+        "skopeo --insecure-policy copy -q --src-tls-verify=false docker://{} oci:layout:ours &&
+         {umoci} unpack --image layout:ours bundle && cd bundle/rootfs && test -x bin/sh &&
+         rm etc/shadow && mkdir -p srv/new && echo hello > srv/new/file && chown -R 7:8 srv &&
+         ln srv/new/file srv/again && chmod 4750 srv/again && rm -r var/www && cd ../.. &&
+         {umoci} repack --image layout:theirs bundle && tar -C layout -cf layout.tar . &&
+         skopeo --insecure-policy copy -q --dest-tls-verify=false oci:layout:theirs docker://{}",
+        at("ours:1"),
+        at("theirs:1")
+    ))
+    .ok();
+    let look =
+        "ls /etc/shadow /var/www 2>/dev/null; cat /srv/new/file; stat -c '%a %u:%g %h' /srv/again";
+    let loaded = s.tug(&["load", "-i", &s.path("layout.tar")]);
+    let ours = s.tug(&["images", "-q", "--no-trunc", "busybox"]).ok().to_owned();
+    let prefix = "Loaded image ID: ";
+    let ids: Vec<&str> =
+        loaded.lines().into_iter().filter_map(|line| line.strip_prefix(prefix)).collect();
+    // What was pushed came back as it was.
+    assert!(ids.len() == 2 && ids.contains(&ours.as_str()), "{ids:?}, {ours}");
+    let theirs = ids.iter().find(|id| **id != ours).copied().unwrap_or_default();
+    for image in [theirs, &at("theirs:1")] {
+        let seen = s.tug(&["run", "--rm", image, "sh", "-c", look]);
+        assert_eq!(seen.ok(), "hello\n4750 7:8 2", "{image}");
+    }
 }
 
 #[test]

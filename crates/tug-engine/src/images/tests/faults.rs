@@ -278,28 +278,42 @@ fn an_unknown_platform_is_no_network_matter() {
     );
 }
 
-#[test]
-fn a_full_disk_is_said_and_leaves_nothing() {
+/// A data root on a disk with room for the database and two of the fixture's three layers.
+fn on_a_small_disk(try_it: impl FnOnce(&Sandbox) -> Result<(), Error>) {
     use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
-    let fixture = Fixture::new();
-    let server = serve(fixture.shelf(), |_| None);
     let sandbox = Sandbox::new();
     let root = sandbox.engine.store().root().to_owned();
     std::fs::create_dir(&root).unwrap();
-    // Room for the database and two of the three layers.
     mount("tmpfs", &root, "tmpfs", MountFlags::empty(), Some(c"size=600k")).unwrap();
-    let result = sandbox.pull(&app(&server));
+    let result = try_it(&sandbox);
     let mut left = sandbox.leftovers();
     // Nor does what had come of the layers stay to fill the disk.
-    let partials = std::fs::read_dir(root.join("partial")).unwrap();
+    let partials = std::fs::read_dir(root.join("partial")).into_iter().flatten();
     left.extend(partials.map(|entry| format!("{:?}", entry.unwrap().file_name())));
     drop(sandbox.engine);
     unmount(&root, UnmountFlags::empty()).unwrap();
-    let failure = result.expect_err("the pull succeeded").failure();
+    let failure = result.expect_err("it went well").failure();
     assert_eq!(left, [""; 0], "after {}", failure.message);
     assert_eq!(failure.kind, Kind::Unavailable, "{}", failure.message);
     // The disk fills under a layer or under the database's log: the kernel's words or SQLite's.
     let said = ["No space left on device (os error 28)", "database or disk is full"];
     assert!(said.iter().any(|words| failure.message.contains(words)), "{}", failure.message);
     assert!(failure.hint.unwrap().contains("make room"));
+}
+
+#[test]
+fn a_full_disk_is_said_and_leaves_nothing() {
+    let fixture = Fixture::new();
+    let server = serve(fixture.shelf(), |_| None);
+    on_a_small_disk(|sandbox| sandbox.pull(&app(&server)).map(drop));
+    let mut archive = Vec::new();
+    fixture.layout.oci_archive(&mut archive, &[(&fixture.image, "app:1")]).unwrap();
+    on_a_small_disk(|sandbox| {
+        let progress = Arc::new(Lines::default());
+        sandbox.engine.load(archive.as_slice(), Default::default(), progress).map(drop)
+    });
+    let mut tar = LayerTar::new(Vec::new());
+    (0..5).for_each(|n| tar.file(&n.to_string(), Meta::mode(0o644), &noise(n)).unwrap());
+    let tar = tar.finish().unwrap();
+    on_a_small_disk(|sandbox| sandbox.engine.import(tar.as_slice(), Default::default()).map(drop));
 }

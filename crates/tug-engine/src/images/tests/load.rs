@@ -257,6 +257,26 @@ fn a_header_of_any_size_does_not_fill_memory() {
 }
 
 #[test]
+fn a_member_larger_than_any_disk_is_refused_by_name_before_it_is_read() {
+    // What gzip makes of a gigabyte of zeros is a megabyte; nobody shall wait for a petabyte.
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(EntryType::Regular);
+    header.set_path("bomb").unwrap();
+    header.set_size(1 << 50);
+    header.set_cksum();
+    let mut tar = header.as_bytes().to_vec();
+    tar.resize(1 << 20, 0);
+    for archive in [gzip(&tar), tar] {
+        let message = refused(&archive).message;
+        assert_eq!(
+            message,
+            "archive member \"bomb\" has 1125899906842624 bytes, which makes the archive larger than \
+             the disk"
+        );
+    }
+}
+
+#[test]
 fn damaged_archives_are_said_to_be() {
     let fixture = Fixture::new();
     let mut tar = Vec::new();

@@ -291,6 +291,94 @@ fn carry(
     }
 }
 
+/// A line to a registry that breaks between pieces: the second and the third piece of an upload are
+/// cut off before the registry sees anything of them, at the first try. Tells what went over it and how
+/// many uploads were begun.
+struct Gaps {
+    address: String,
+    carried: Arc<AtomicU64>,
+    begun: Arc<AtomicU64>,
+    pieces: Arc<AtomicU64>,
+}
+
+impl Gaps {
+    fn before(registry: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let gaps = || Arc::new(AtomicU64::new(0));
+        let line = Self { address, carried: gaps(), begun: gaps(), pieces: gaps() };
+        let counts = [&line.carried, &line.begun, &line.pieces].map(Arc::clone);
+        let registry = registry.to_owned();
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let (registry, counts) = (registry.clone(), counts.clone());
+                std::thread::spawn(move || drop(Self::carry(client, &registry, &counts)));
+            }
+        });
+        line
+    }
+
+    fn carry(
+        mut client: TcpStream,
+        registry: &str,
+        [carried, begun, pieces]: &[Arc<AtomicU64>; 3],
+    ) -> std::io::Result<()> {
+        let mut first = [0];
+        if client.peek(&mut first)? == 0 || first[0] == 0x16 {
+            return Ok(());
+        }
+        let mut server = TcpStream::connect(registry)?;
+        let (mut answers, mut back) = (server.try_clone()?, client.try_clone()?);
+        std::thread::spawn(move || drop(std::io::copy(&mut answers, &mut back)));
+        let mut bytes = vec![0; 16 << 10];
+        loop {
+            let length = client.read(&mut bytes)?;
+            if length == 0 {
+                return Ok(());
+            }
+            let read = &bytes[..length];
+            // A request begins with what is read: the one before has been answered.
+            if read.starts_with(b"POST ") {
+                begun.fetch_add(1, Ordering::SeqCst);
+            }
+            if read.starts_with(b"PATCH ")
+                && [1, 3].contains(&pieces.fetch_add(1, Ordering::SeqCst))
+            {
+                client.shutdown(std::net::Shutdown::Both)?;
+                return server.shutdown(std::net::Shutdown::Both);
+            }
+            carried.fetch_add(length as u64, Ordering::SeqCst);
+            server.write_all(read)?;
+        }
+    }
+}
+
+#[test]
+fn a_push_cut_between_pieces_goes_on_where_it_was() {
+    let (Some(origin), Some(target)) = (Registry::start().unwrap(), Registry::start().unwrap())
+    else {
+        return;
+    };
+    let fixture = Fixture::new();
+    let content: Vec<u8> = (0..40).flat_map(noise).collect();
+    let layer = file_layer(&fixture.layout, Compression::None, "big", &content);
+    let image = fixture.layout.image(Family::Oci, &json!({}), &[layer]).unwrap();
+    push(origin.address(), &fixture.layout, &image, "app", "1").unwrap();
+    let line = Gaps::before(target.address());
+    let sandbox = Sandbox::new();
+    let copy = reference(&format!("{}/copy:1", line.address));
+    sandbox.pull_as(&at(&origin, "app:1"), &copy);
+    let (pushed, lines) = sandbox.push(&copy).unwrap();
+    assert_eq!(pushed.digest.to_string(), image.digest);
+    assert_eq!(lines.iter().filter(|line| line.contains("Retrying")).count(), 2, "{lines:?}");
+    assert!(line.pieces.load(Ordering::SeqCst) > 4, "both cuts were made");
+    // One upload for the layer, one for the configuration.
+    assert_eq!(line.begun.load(Ordering::SeqCst), 2, "nothing started over");
+    let (carried, size) = (line.carried.load(Ordering::SeqCst), content.len() as u64);
+    assert!(carried < size + (32 << 10), "{carried} bytes for {size}");
+    Sandbox::new().pull(&at(&target, "copy:1")).unwrap();
+}
+
 #[test]
 fn a_push_over_a_line_that_breaks_arrives() {
     let (Some(origin), Some(target)) = (Registry::start().unwrap(), Registry::start().unwrap())

@@ -9,10 +9,7 @@ fn skopeo(arguments: &[&str]) -> Option<()> {
     let output = std::process::Command::new("skopeo").args(arguments).output();
     let output = match output {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            #[expect(clippy::print_stderr, reason = "a test that cannot run says so")]
-            {
-                eprintln!("SKIPPED: skopeo is missing (apt-get install skopeo)");
-            }
+            tug_test::skip::skip("skopeo is missing (apt-get install skopeo)");
             return None;
         }
         other => other.unwrap(),
