@@ -1,5 +1,6 @@
 //! A tree into another tree.
 
+use crate::ids::{IdRange, stat_inside};
 use crate::tree::{DIRECTORY, NO_FOLLOW, file_type};
 use crate::walk::{Step, Walk, open_below};
 use crate::xattrs::{self, Xattr};
@@ -20,24 +21,35 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// # Errors
 /// The first file that cannot be copied, by name.
 pub fn copy_tree(source: BorrowedFd<'_>, destination: BorrowedFd<'_>) -> Result<()> {
-    copy(source, destination, false)
+    copy(source, destination, false, None)
 }
 
-/// The same for an overlay's upper directory: its deletion marks stay what they are.
+/// The same for an overlay's upper directory: its deletion marks stay what they are. That of a user
+/// namespace is copied with the ids inside.
 ///
 /// # Errors
 /// As [`copy_tree`].
-pub fn copy_upper(source: BorrowedFd<'_>, destination: BorrowedFd<'_>) -> Result<()> {
-    copy(source, destination, true)
+pub fn copy_upper(
+    source: BorrowedFd<'_>,
+    destination: BorrowedFd<'_>,
+    ids: Option<IdRange>,
+) -> Result<()> {
+    copy(source, destination, true, ids)
 }
 
-fn copy(source: BorrowedFd<'_>, destination: BorrowedFd<'_>, upper: bool) -> Result<()> {
+fn copy(
+    source: BorrowedFd<'_>,
+    destination: BorrowedFd<'_>,
+    upper: bool,
+    ids: Option<IdRange>,
+) -> Result<()> {
     let mut walk = Walk::new(source).map_err(on("list", b"/"))?;
     let mut copier = Copier {
         into: rustix::fs::openat(destination, c".", DIRECTORY, Mode::empty())
             .map_err(on("open the destination", b"/"))?,
         destination,
         upper,
+        ids,
         links: HashMap::new(),
     };
     while let Some(step) = walk.next() {
@@ -76,6 +88,7 @@ struct Copier<'d> {
     into: OwnedFd,
     /// Overlay's mark of opaque directories is copied too.
     upper: bool,
+    ids: Option<IdRange>,
     /// First names of files with several.
     links: HashMap<(u64, u64), Vec<u8>>,
 }
@@ -137,7 +150,7 @@ impl Copier<'_> {
         let copy = rustix::fs::openat(&self.into, name, flags, Mode::RUSR | Mode::WUSR)
             .map_err(on("create", path))?;
         copy_content(&file, &copy, stat.st_size as u64).map_err(on("copy the content", path))?;
-        attributes(&file, &copy, &stat, path)
+        self.attributes(&file, &copy, &stat, path)
     }
 
     /// Owner, mode, attributes and times of what cannot be opened.
@@ -148,7 +161,7 @@ impl Copier<'_> {
         path: &[u8],
         stat: &Stat,
     ) -> Result<()> {
-        let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+        let (uid, gid) = self.owner(stat);
         rustix::fs::chownat(&self.into, name, Some(uid), Some(gid), NO_FOLLOW)
             .map_err(on("set the owner", path))?;
         if file_type(stat) != FileType::Symlink {
@@ -156,14 +169,37 @@ impl Copier<'_> {
             rustix::fs::chmodat(&self.into, name, mode, AtFlags::empty())
                 .map_err(on("set the mode", path))?;
         }
-        let all =
+        let mut all =
             xattrs::of_name(from, name.as_bytes()).map_err(on("read the attributes", path))?;
+        if let Some(ids) = self.ids {
+            ids.xattrs(&mut all);
+        }
         let target = xattrs::path(self.into.as_fd(), name.as_bytes());
         set_xattrs(&all, path, |name, value| {
             rustix::fs::lsetxattr(target.as_slice(), name, value, XattrFlags::empty())
         })?;
         rustix::fs::utimensat(&self.into, name, &times(stat), NO_FOLLOW)
             .map_err(on("set the times", path))
+    }
+
+    fn attributes(&self, from: &OwnedFd, to: &OwnedFd, stat: &Stat, path: &[u8]) -> Result<()> {
+        let (uid, gid) = self.owner(stat);
+        rustix::fs::fchown(to, Some(uid), Some(gid)).map_err(on("set the owner", path))?;
+        rustix::fs::fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))
+            .map_err(on("set the mode", path))?;
+        let mut all = xattrs::of_file(from.as_fd()).map_err(on("read the attributes", path))?;
+        if let Some(ids) = self.ids {
+            ids.xattrs(&mut all);
+        }
+        set_xattrs(&all, path, |name, value| {
+            rustix::fs::fsetxattr(to, name, value, XattrFlags::empty())
+        })?;
+        rustix::fs::futimens(to, &times(stat)).map_err(on("set the times", path))
+    }
+
+    fn owner(&self, stat: &Stat) -> (Uid, Gid) {
+        let stat = stat_inside(self.ids, stat);
+        (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid))
     }
 
     fn enter(&mut self, name: &CString, path: &[u8]) -> Result<()> {
@@ -176,7 +212,7 @@ impl Copier<'_> {
     fn leave(&mut self, source: BorrowedFd<'_>, path: &[u8]) -> Result<()> {
         let from = open_below(source, path).map_err(on("open the directory", path))?;
         let stat = rustix::fs::fstat(&from).map_err(on("look at", path))?;
-        attributes(&from, &self.into, &stat, path)?;
+        self.attributes(&from, &self.into, &stat, path)?;
         if self.upper {
             opaque(&from, &self.into).map_err(on("mark as opaque", path))?;
         }
@@ -208,18 +244,6 @@ fn times(stat: &Stat) -> Timestamps {
         last_access: time(stat.st_atime, stat.st_atime_nsec.cast_signed()),
         last_modification: time(stat.st_mtime, stat.st_mtime_nsec.cast_signed()),
     }
-}
-
-fn attributes(from: &OwnedFd, to: &OwnedFd, stat: &Stat, path: &[u8]) -> Result<()> {
-    let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-    rustix::fs::fchown(to, Some(uid), Some(gid)).map_err(on("set the owner", path))?;
-    rustix::fs::fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))
-        .map_err(on("set the mode", path))?;
-    let all = xattrs::of_file(from.as_fd()).map_err(on("read the attributes", path))?;
-    set_xattrs(&all, path, |name, value| {
-        rustix::fs::fsetxattr(to, name, value, XattrFlags::empty())
-    })?;
-    rustix::fs::futimens(to, &times(stat)).map_err(on("set the times", path))
 }
 
 fn set_xattrs(

@@ -6,6 +6,7 @@
 
 use crate::entry::BLOCK;
 use crate::header::{Contents, write_entry};
+use crate::ids::{IdRange, stat_inside};
 use crate::reader::padding;
 use crate::skeleton::Recorder;
 use crate::tree::{CALLERS_DIRECTORY, NO_FOLLOW, file_type, is_whiteout};
@@ -28,6 +29,8 @@ pub struct PackOptions {
     pub layer: bool,
     /// Write modification times with nanoseconds. Docker writes whole seconds.
     pub nanoseconds: bool,
+    /// The tree is of a user namespace: what it has of these ids gets those inside.
+    pub ids: Option<IdRange>,
 }
 
 /// What was packed.
@@ -249,6 +252,9 @@ impl<O: Write, W: Write> Packer<O, W> {
             }
         }
         all.retain(|(name, _)| !xattrs::is_left_out(name.as_bytes()));
+        if let Some(ids) = self.options.ids {
+            ids.xattrs(&mut all);
+        }
         Ok(all)
     }
 
@@ -261,7 +267,8 @@ impl<O: Write, W: Write> Packer<O, W> {
     ) -> Result<()> {
         self.packed.entries += 1;
         let mut blocks = Vec::with_capacity(3 * BLOCK);
-        write_entry(&mut blocks, path, stat, xattrs, contents, self.options.nanoseconds);
+        let stat = stat_inside(self.options.ids, stat);
+        write_entry(&mut blocks, path, &stat, xattrs, contents, self.options.nanoseconds);
         self.out.raw(&blocks)
     }
 

@@ -14,7 +14,7 @@ use tug_types::{ContainerId, ContainerPath};
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const DEFAULT_LOG_SIZE: u64 = 100_000_000;
 /// First host id of user namespaces, as distributions' /etc/subuid begins.
-const SUBORDINATE_IDS: IdMap = IdMap { inside: 0, outside: 100_000, count: 65_536 };
+pub(crate) const SUBORDINATE_IDS: IdMap = IdMap { inside: 0, outside: 100_000, count: 65_536 };
 
 /// Host paths the description refers to.
 pub(crate) struct Places<'a> {

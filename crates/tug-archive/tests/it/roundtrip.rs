@@ -156,7 +156,7 @@ proptest! {
         let root = temp.path().join("tree");
         std::fs::create_dir(&root).unwrap();
         make(&root, &plan);
-        let options = PackOptions { layer: true, nanoseconds: true };
+        let options = PackOptions { layer: true, nanoseconds: true, ids: None };
 
         // The same bytes each time, and again from the skeleton and the packed tree itself.
         let skeleton = temp.path().join("skeleton");

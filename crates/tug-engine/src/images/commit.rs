@@ -6,12 +6,10 @@
 
 use super::changes::{self, Changed};
 use super::error::ImageError;
-use super::export::{open_directory, refuse_other_ids};
 use super::intake::{Claim, Intake, Whole};
 use crate::record::Record;
 use crate::{Engine, Error, spec};
 use serde_json::{Value, json};
-use std::os::fd::AsFd;
 use std::path::Path;
 use tug_store::{ContainerRow, ContainerState, LayerEntry, LayerInfo};
 use tug_types::{Digest, Explain, ImageReference};
@@ -40,7 +38,6 @@ impl Engine {
     pub fn commit(&self, name: &str, options: &CommitOptions) -> Result<Digest, Error> {
         let row = self.container(name)?;
         let record = Record::read(&row)?;
-        refuse_other_ids(&record, "commit")?;
         let changed = changes::parse_over(Changed::of(&record.config), &options.changes)?;
         let mut intake = Intake::begin(self)?;
         let base = self.base(&row)?;
@@ -96,11 +93,7 @@ impl Engine {
         pause: bool,
         claim: &Claim,
     ) -> Result<LayerInfo, Error> {
-        let upper = self.container_dir(&row.id).join("upper");
-        let copy = claim.lease().fresh_path("upper");
-        crate::engine::make_dir(&copy)?;
-        let failed = |error: tug_archive::Error| Error::Failed(error.failure());
-        {
+        let copy = {
             let _still = match pause && row.state == ContainerState::Running {
                 true => Some(
                     tug_runtime::cgroup::freeze(&row.id, &spec::cgroup_parent(record))
@@ -108,10 +101,8 @@ impl Engine {
                 ),
                 false => None,
             };
-            let from = open_directory(&upper).map_err(Error::files("open", &upper))?;
-            let to = open_directory(&copy).map_err(Error::files("open", &copy))?;
-            tug_archive::copy_upper(from.as_fd(), to.as_fd()).map_err(failed)?;
-        }
+            self.copy_upper(&row.id, record, claim.lease())?
+        };
         leave_out_mount_points(&copy);
         // The overlay gave its root the image's own attributes.
         let info = self.store.layers().adopt(claim.lease(), &copy);

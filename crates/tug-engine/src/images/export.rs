@@ -1,5 +1,7 @@
 //! `export`: all files of a container as one tar, as it sees them, without what is mounted there.
 
+use crate::record::Record;
+use crate::spec::SUBORDINATE_IDS;
 use crate::{Engine, Error};
 use rustix::fs::CWD;
 use rustix::mount::{OpenTreeFlags, open_tree};
@@ -7,12 +9,17 @@ use std::io::{BufWriter, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
-use tug_archive::{PackOptions, Recorder};
-use tug_types::Explain;
+use tug_archive::{IdRange, PackOptions, Recorder};
+use tug_store::Lease;
+use tug_types::{ContainerId, Explain};
 
 /// A container's files, about to be written.
 pub struct Export {
     tree: OwnedFd,
+    /// Whose ids the files have.
+    ids: Option<IdRange>,
+    /// Keeps what was copied to be read.
+    _copied: Option<Lease>,
 }
 
 impl Engine {
@@ -22,21 +29,50 @@ impl Engine {
     /// When there is none, or its files cannot be reached.
     pub fn export(&self, name: &str) -> Result<Export, Error> {
         let row = self.container(name)?;
-        let record = crate::record::Record::read(&row)?;
-        refuse_other_ids(&record, "export")?;
+        let record = Record::read(&row)?;
+        let ids = own_ids(&record);
         if let Some(run) = self.run_state(&row)? {
-            return Ok(Export { tree: tree_of_process(run.pid)? });
+            // It sees the image through its ids, so all it shows has them.
+            return Ok(Export { tree: tree_of_process(run.pid)?, ids, _copied: None });
         }
         let layers = self.store.layers();
         let mut trees = layers.trees(record.layers.iter());
-        trees.insert(0, self.container_dir(&row.id).join("upper"));
+        let mut copied = None;
+        let upper = match ids {
+            None => self.container_dir(&row.id).join("upper"),
+            // The layers have other ids than what was written over them.
+            Some(_) => {
+                let lease = Lease::create(self.store.root()).map_err(tug_store::Error::from)?;
+                let copy = self.copy_upper(&row.id, &record, &lease)?;
+                copied = Some(lease);
+                copy
+            }
+        };
+        trees.insert(0, upper);
         let failed = |source| Error::System { what: "put the container's layers together", source };
         let tree = match trees.as_slice() {
             // An overlay needs two.
             [only] => crate::images::export::open_directory(only).map_err(failed)?,
             all => crate::filling::detached_overlay(all).map_err(failed)?,
         };
-        Ok(Export { tree })
+        Ok(Export { tree, ids: None, _copied: copied })
+    }
+
+    /// A copy of what a container has written, with the ids it has inside, in the lease's directory.
+    pub(super) fn copy_upper(
+        &self,
+        id: &ContainerId,
+        record: &Record,
+        lease: &Lease,
+    ) -> Result<PathBuf, Error> {
+        let upper = self.container_dir(id).join("upper");
+        let copy = lease.fresh_path("upper");
+        crate::engine::make_dir(&copy)?;
+        let from = open_directory(&upper).map_err(Error::files("open", &upper))?;
+        let to = open_directory(&copy).map_err(Error::files("open", &copy))?;
+        tug_archive::copy_upper(from.as_fd(), to.as_fd(), own_ids(record))
+            .map_err(|error| Error::Failed(error.failure()))?;
+        Ok(copy)
     }
 }
 
@@ -56,7 +92,8 @@ impl Export {
             });
             let queue = BufWriter::with_capacity(PIECE, Queue(sender));
             let nothing = None::<Recorder<std::io::Sink>>;
-            let packed = tug_archive::pack(&root, queue, &PackOptions::default(), nothing);
+            let options = PackOptions { ids: self.ids, ..PackOptions::default() };
+            let packed = tug_archive::pack(&root, queue, &options, nothing);
             match writer.join() {
                 // That nobody took the pieces any more is a consequence.
                 Ok(Err(source)) => Err(Error::System { what: "write the archive", source }),
@@ -87,15 +124,10 @@ impl Write for Queue {
     }
 }
 
-/// Files of a container with user ids of its own are stored under other ids than it sees.
-pub(super) fn refuse_other_ids(record: &crate::record::Record, what: &str) -> Result<(), Error> {
-    match record.host.userns_mode.as_str() {
-        "" | "host" => Ok(()),
-        mode => Err(Error::Unsupported {
-            flag: format!("{what} of a container with --userns {mode}"),
-            hint: Some("run it without --userns".to_owned()),
-        }),
-    }
+/// The ids that what a container writes is stored with, when they are not those it sees.
+fn own_ids(record: &Record) -> Option<IdRange> {
+    let own = !matches!(record.host.userns_mode.as_str(), "" | "host");
+    own.then_some(IdRange { first: SUBORDINATE_IDS.outside, count: SUBORDINATE_IDS.count })
 }
 
 pub(super) fn open_directory(path: &Path) -> std::io::Result<OwnedFd> {

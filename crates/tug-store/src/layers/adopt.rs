@@ -27,7 +27,7 @@ impl Layers {
         fs::rename(tree, &place).map_err(failed)?;
         let path = draft.dir.join("skeleton.zst");
         let skeleton = File::create(&path).map_err(|source| LayerError::Write { path, source })?;
-        let options = PackOptions { layer: true, nanoseconds: false };
+        let options = PackOptions { layer: true, ..PackOptions::default() };
         let mut hash = BufWriter::with_capacity(256 << 10, Hash(Sha256::new()));
         let packed = Recorder::new(BufWriter::new(skeleton), &draft.dir.join("displaced"))
             .and_then(|recorder| tug_archive::pack(&place, &mut hash, &options, Some(recorder)))

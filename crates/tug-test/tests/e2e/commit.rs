@@ -77,6 +77,43 @@ fn nothing_changed_is_an_empty_layer() {
 }
 
 #[test]
+fn ids_of_a_user_namespace_are_the_images_again() {
+    let s = Sandbox::new();
+    let change = "mkdir /own; echo a > /own/root; echo b > /own/user; chown 1000:1001 /own/user; \
+                  chmod 4755 /own/user; rm /etc/shadow; chown 33:33 /var/www; \
+                  stat -c '%n %u:%g %a' /own /own/* /bin/busybox /var/www";
+    let seen =
+        s.tug(&["run", "--name", "ended", "--userns", "private", "busybox", "sh", "-c", change]);
+    let expected = [
+        "/own 0:0 755",
+        "/own/root 0:0 644",
+        "/own/user 1000:1001 4755",
+        "/bin/busybox 0:0 755",
+        "/var/www 33:33 755",
+    ];
+    assert_eq!(seen.lines(), expected);
+    s.detached(
+        &["--name", "live", "--userns", "private"],
+        &["sh", "-c", &format!("{change}; echo done; sleep 1000")],
+    );
+    s.wait_for_log("live", "done");
+    let look =
+        "stat -c '%n %u:%g %a' /own /own/* /bin/busybox /var/www; ls /etc/shadow 2>&1 | wc -l";
+    for name in ["ended", "live"] {
+        s.tug(&["commit", name, &format!("{name}:1")]).ok();
+        let (out, flat) = (s.path(&format!("{name}.tar")), format!("{name}:flat"));
+        s.tug(&["export", "-o", &out, name]).ok();
+        s.tug(&["import", "-c", "ENV PATH=/bin", &out, &flat]).ok();
+        for image in [format!("{name}:1"), flat] {
+            let seen = s.tug(&["run", "--rm", &image, "sh", "-c", look]);
+            assert_eq!(seen.lines()[..5], expected, "{image}");
+        }
+    }
+    let left = s.shell("ls data/tmp");
+    assert_eq!(left.ok(), "", "a copy stays");
+}
+
+#[test]
 fn what_cannot_be_committed_says_why() {
     let s = Sandbox::new();
     s.tug(&["commit", "nobody"]).refused(1, "No such container: nobody");
