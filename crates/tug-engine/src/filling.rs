@@ -52,6 +52,9 @@ impl Engine {
             let target = File::open(&data).map_err(Error::files("open", &data))?;
             tug_archive::copy_tree(source.as_fd(), target.as_fd())
                 .map_err(|error| Error::Failed(error.failure()))?;
+            if destination.as_str() == "/etc" {
+                places_in_etc(&data)?;
+            }
         }
         std::fs::remove_file(&mark).or_else(gone_is_fine).map_err(Error::files("remove", &mark))
     }
@@ -67,6 +70,21 @@ impl Engine {
                 .map_err(|source| Error::System { what: "mount the image's layers", source }),
         }
     }
+}
+
+/// What is mounted over in every container's /etc, where the image lacks it: a read-only volume could not
+/// be given it later.
+fn places_in_etc(data: &Path) -> Result<(), Error> {
+    for name in ["resolv.conf", "hostname", "hosts"] {
+        let path = data.join(name);
+        match File::options().write(true).create_new(true).open(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(Error::files("create", &path)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Removes what is in a directory.
