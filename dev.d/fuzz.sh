@@ -49,8 +49,10 @@ fuzz_seeds() {
     manifest) printf '{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:%064d","size":7,"platform":{"os":"linux","architecture":"arm","variant":"v7"}}]}' 0 >"$corpus/index" ;;
     config) printf '{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":["sha256:%064d"]}}' 0 >"$corpus/config"; printf 'linux/arm/v7' >"$corpus/platform" ;;
     challenge) printf 'Bearer realm="https://auth.example/token",service="reg",scope="repository:a:pull", Basic realm="x"' >"$corpus/both" ;;
-    template) printf '{{range $i, $v := .L}}{{if eq $i 1}}{{$v | printf "%%q"}}{{else}}{{.}}{{end}}{{end}}{{index .M "k"}}' >"$corpus/range" ;;
+    template) printf '{{range $i, $v := .M.L}}{{if eq $i 1}}{{$v | printf "%%q"}}{{else}}{{.}}{{end}}{{end}}{{index .M "B"}}' >"$corpus/range" ;;
     dockerfile) printf '# syntax=docker/dockerfile:1\nARG V=1\nFROM a:${V:-2} AS b\nRUN --mount=type=cache,target=/x <<E\nls\nE\nCOPY --from=b --chown=1:1 a* /b/\nCMD ["x"]\n' >"$corpus/stages" ;;
+    ignore) printf '# logs\n*.log\n**/tmp/*\n!a/b/[c-d]?.txt\n/build/\n' >"$corpus/rules" ;;
+    words) printf '"${a:-x}" ${b:+y} \047$a\047 ${a#b*} ${a%%%%/d} ${a/c/e} \\$a' >"$corpus/operators" ;;
     tar)
       scratch=$(mktemp -d)
       (cd "$scratch" && mkdir -p d/e && echo hi >d/f && ln -s /etc/passwd d/l && ln d/f d/h && mkfifo d/p && touch d/.wh.x d/.wh..wh..opq \

@@ -1,4 +1,4 @@
-//! Dockerfiles, ignore files and words with variables.
+//! Dockerfiles.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

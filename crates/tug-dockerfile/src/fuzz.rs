@@ -1,4 +1,4 @@
-//! One entry point a fuzzer can feed: everything this crate does with text from strangers.
+//! What a fuzzer can feed: everything this crate does with text from strangers.
 
 use std::collections::BTreeMap;
 
@@ -20,15 +20,20 @@ use crate::stages::StageGraph;
 pub fn exercise(bytes: &[u8]) {
     detect_syntax(bytes);
     dockerfile(bytes);
+    let _ = parse_trigger("trigger", &String::from_utf8_lossy(bytes));
+    words(bytes);
+    ignore_file(bytes);
+}
+
+/// Expands the variables of `bytes` in every way there is.
+pub fn words(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let _ = parse_trigger("trigger", &text);
     let variables: BTreeMap<String, String> = [("a".to_owned(), "b c/d".to_owned())].into();
     for expander in
         [Expander::new('\\'), Expander { raw_quotes: true, keep_unset: true, ..Expander::new('`') }]
     {
         let _ = expander.expand(&text, &variables as &dyn Variables);
     }
-    ignore_file(bytes);
 }
 
 fn dockerfile(bytes: &[u8]) {
@@ -66,7 +71,11 @@ fn dockerfile(bytes: &[u8]) {
     let _ = (report.to_text(), report.to_json(), report.summary("x"));
 }
 
-fn ignore_file(bytes: &[u8]) {
+/// Reads `bytes` as an ignore file and asks it about some paths.
+///
+/// # Panics
+/// When its two ways of asking differ.
+pub fn ignore_file(bytes: &[u8]) {
     let Ok(ignore) = Ignore::parse(bytes) else { return };
     let mut verdict = Verdict::default();
     for path in ["a", "a/b", "a/b/c.txt"] {

@@ -11,36 +11,36 @@ use tug_test::sandbox::{Sandbox, Started, binary};
 use tug_test::wait::until;
 
 /// xorshift64*: a sequence that one number repeats.
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % sides
     }
 
-    fn pick<'a, T: ?Sized>(&mut self, list: &[&'a T]) -> &'a T {
+    pub(crate) fn pick<'a, T: ?Sized>(&mut self, list: &[&'a T]) -> &'a T {
         list[self.roll(list.len() as u64) as usize]
     }
 }
 
 /// The processes of tug in this sandbox, without `except`.
-fn tugs(s: &Sandbox, except: u32) -> Vec<u32> {
+pub(crate) fn tugs(s: &Sandbox, except: u32) -> Vec<u32> {
     let exe = binary();
     let pid = |line: &String| line.strip_prefix("process ")?.split(':').next()?.parse().ok();
     let all = process::mentioning(&s.path("exec")).iter().filter_map(pid).collect::<Vec<u32>>();
     all.into_iter().filter(|pid| *pid != except && process::executes(*pid, &exe)).collect()
 }
 
-fn kill(pid: u32) {
+pub(crate) fn kill(pid: u32) {
     process::kill(pid, rustix::process::Signal::KILL);
 }
 
 /// What a round does to the container named `c`, and who is killed meanwhile.
 #[derive(Clone, Copy, Debug)]
-enum Victim {
+pub(crate) enum Victim {
     Command,
     Monitor,
     Container,
@@ -89,7 +89,7 @@ fn round(s: &Sandbox, dice: &mut Dice) -> String {
     format!("{command:?} after {before:?}, {victim:?} killed after {delay:?}")
 }
 
-fn strike(s: &Sandbox, victim: Victim, started: &Started) {
+pub(crate) fn strike(s: &Sandbox, victim: Victim, started: &Started) {
     let command = started.0.pid();
     match victim {
         Victim::Command => kill(command),
@@ -154,7 +154,7 @@ fn truth(s: &Sandbox, what: &str) {
     });
 }
 
-fn nothing_left(s: &Sandbox, what: &str) {
+pub(crate) fn nothing_left(s: &Sandbox, what: &str) {
     until(&format!("no process: {what}"), || process::mentioning(&s.path("exec")).is_empty());
     until(&format!("no directory: {what}"), || s.container_dirs().is_empty());
     let volumes = std::fs::read_dir(s.data_root().join("volumes"));

@@ -5,6 +5,7 @@ mod context;
 mod edits;
 mod failures;
 mod instructions;
+mod kills;
 mod mounts;
 mod outputs;
 mod release;

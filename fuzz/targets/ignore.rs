@@ -1,0 +1,6 @@
+//! Ignore files.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| tug_dockerfile::fuzz::ignore_file(bytes));

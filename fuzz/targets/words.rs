@@ -1,0 +1,6 @@
+//! Words with quotes and variables.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| tug_dockerfile::fuzz::words(bytes));
