@@ -4,7 +4,7 @@
 mod truth;
 
 use crate::error::BuildError;
-use crate::execute::{Means, Worker};
+use crate::execute::{Budget, Means, Worker};
 use crate::explain::Explanation;
 use crate::export::{self, Exported, Release, Whole};
 use crate::files::index::Index;
@@ -153,8 +153,8 @@ impl Build {
             board: &self.board,
             cancel: &self.cancel,
             contexts,
+            budget: self.budget(lease.dir()),
             lease,
-            budget: self.budget(),
             slots: self.slots(path.as_deref()),
             epoch: plan.epoch,
         };
@@ -168,6 +168,8 @@ impl Build {
             Ok(files) => files,
             Err(error) => {
                 self.keep_failed(&store, &worker, &plan);
+                // The failure is what counts.
+                let _ = worker.settle_budget();
                 return Err(error);
             }
         };
@@ -497,15 +499,16 @@ impl Build {
         hex(&Sha256::digest(text.as_bytes())[..16])
     }
 
-    fn budget(&self) -> u64 {
-        self.request.cache_budget.unwrap_or_else(|| {
+    fn budget(&self, lease: &Path) -> Budget {
+        let chosen = self.request.cache_budget;
+        let bytes = chosen.unwrap_or_else(|| {
             let size = rustix::fs::statvfs(&self.settings.data_root)
                 .map_or(u64::MAX, |fs| fs.f_frsize.saturating_mul(fs.f_blocks));
             (size / SHARE).max(1 << 30)
-        })
+        });
+        Budget::new(bytes, chosen.is_some(), lease)
     }
 
-    /// Hands the result on and records it.
     fn export(
         &self,
         store: &Store,

@@ -74,6 +74,8 @@ pub enum BuildError {
     Unpack { name: String, source: tug_archive::Error },
     #[error("process {command:?} did not complete successfully: exit code: {code}")]
     Command { command: String, code: i32, why: Option<String> },
+    #[error("the build cache's budget of {budget} bytes is used up by {}", by_whom(*.written))]
+    Budget { budget: u64, written: u64 },
     #[error("{0}")]
     Violation(String),
     #[error(
@@ -104,6 +106,13 @@ pub enum BuildError {
     /// With the step that failed.
     #[error("{title}: {error}")]
     Step { title: String, error: Box<BuildError>, output: Vec<u8> },
+}
+
+fn by_whom(written: u64) -> String {
+    match written {
+        0 => "what other steps are writing".to_owned(),
+        bytes => format!("this step, which needs {bytes} bytes"),
+    }
 }
 
 fn one_line(diagnostic: &Diagnostic) -> String {
@@ -168,7 +177,7 @@ impl Explain for BuildError {
             Self::NotFound { .. } | Self::NoContext { .. } | Self::NoTarget { .. } => {
                 Kind::NotFound
             }
-            Self::Download { .. } => Kind::Unavailable,
+            Self::Download { .. } | Self::Budget { .. } => Kind::Unavailable,
             Self::Overlay { .. } | Self::Files { .. } | Self::Copy(_) => Kind::Internal,
             _ => Kind::Invalid,
         }
@@ -189,6 +198,9 @@ impl Explain for BuildError {
             Self::NotAllowed { right } => Some(format!("allow it with --allow {right}")),
             Self::NoSecret { id } => Some(format!("give it with --secret id={id},src=FILE")),
             Self::NoSsh { id } => Some(format!("give it with --ssh {id}")),
+            Self::Budget { .. } => Some(
+                "raise TUG_BUILD_CACHE, or make room with `tug builder prune --all`".to_owned(),
+            ),
             Self::Git { .. } => Some(
                 "clone it beside the Dockerfile and COPY it, or ADD an archive of it".to_owned(),
             ),

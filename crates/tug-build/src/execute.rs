@@ -1,5 +1,6 @@
 //! The operations: what each depends on, where results are kept, and doing them.
 
+mod budget;
 mod command;
 mod download;
 mod files;
@@ -27,7 +28,8 @@ use tug_types::{DiffId, Digest, Explain as _};
 /// Changes when a step's result would come out differently for the same inputs.
 const FORMAT: &str = "1";
 
-pub(crate) use mounts::{caches_dir, sweep};
+pub(crate) use budget::Budget;
+pub(crate) use mounts::{caches_dir, sweep, take_cache};
 
 /// Does what the graph says, over one store.
 pub(crate) struct Worker<'b> {
@@ -44,7 +46,7 @@ pub(crate) struct Worker<'b> {
     /// Keys whose results were used or made.
     used: Mutex<BTreeSet<String>>,
     explanations: Mutex<Vec<Explanation>>,
-    budget: u64,
+    budget: Budget,
     slots: String,
     epoch: Option<i64>,
     /// The last output of commands that failed, by vertex.
@@ -67,7 +69,7 @@ pub(crate) struct Means<'b> {
     pub cancel: &'b Cancel,
     pub contexts: BTreeMap<String, Arc<Tree>>,
     pub lease: Lease,
-    pub budget: u64,
+    pub budget: Budget,
     /// Names this Dockerfile of this context, for what changed since its last build.
     pub slots: String,
     pub epoch: Option<i64>,
@@ -109,9 +111,8 @@ impl<'b> Worker<'b> {
         if !used.is_empty() {
             store.cache_used(used.iter().map(String::as_str))?;
         }
-        let gone = store.shrink_cache(self.budget, &BTreeSet::new())?;
-        store.discard(&gone, &[])?.delete()?;
-        Ok(())
+        drop(store);
+        self.settle_budget()
     }
 
     pub(crate) fn explanations(&self) -> Vec<Explanation> {
@@ -191,11 +192,9 @@ impl<'b> Worker<'b> {
         })?;
         let slot = self.slot(vertex);
         explain::remember(&store, &slot, inputs.parts())?;
-        let mut used = locked(&self.used);
-        used.insert(key);
-        let gone = store.shrink_cache(self.budget, &used)?;
-        drop(used);
-        store.discard(&gone, &[])?.delete()?;
+        drop(store);
+        locked(&self.used).insert(key);
+        self.make_room()?;
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! What builds keep, listed and taken away: results in the store, and the directories of cache mounts.
 
 use crate::error::BuildError;
-use crate::execute::{caches_dir, now};
+use crate::execute::{caches_dir, now, take_cache};
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -72,7 +72,7 @@ pub fn cache_entries(settings: &Settings) -> Result<Vec<CacheEntry>, BuildError>
         uses: row.uses,
     };
     let mut entries: Vec<CacheEntry> = store.cache_rows()?.into_iter().map(of_row).collect();
-    entries.extend(mounts(settings).into_iter().map(|mount| mount.entry));
+    entries.extend(mounts(settings, true).into_iter().map(|mount| mount.entry));
     entries.sort_by_key(|entry| entry.unused);
     Ok(entries)
 }
@@ -90,7 +90,8 @@ struct MountDir {
     entry: CacheEntry,
 }
 
-fn mounts(settings: &Settings) -> Vec<MountDir> {
+/// The directories of cache mounts. `measured`: their sizes by looking, not by what was noted last.
+fn mounts(settings: &Settings, measured: bool) -> Vec<MountDir> {
     let dirs = std::fs::read_dir(caches_dir(&settings.data_root));
     let dirs = dirs.into_iter().flatten().flatten().map(|entry| entry.path());
     dirs.map(|dir| {
@@ -102,9 +103,9 @@ fn mounts(settings: &Settings) -> Vec<MountDir> {
             id,
             kind: "cachemount".to_owned(),
             description: std::fs::read_to_string(dir.join("id")).unwrap_or_default(),
-            size: tree_size(&dir.join("data")),
+            size: if measured { tree_size(&dir.join("data")) } else { known_size(&dir) },
             shared: false,
-            in_use: lock(&dir).is_none(),
+            in_use: take_cache(&dir).is_none(),
             unused: now().saturating_sub(used),
             uses: 0,
         };
@@ -113,29 +114,108 @@ fn mounts(settings: &Settings) -> Vec<MountDir> {
     .collect()
 }
 
-/// The lock of a cache mount, if nobody uses it.
-fn lock(dir: &Path) -> Option<std::os::fd::OwnedFd> {
-    use rustix::fs::{FlockOperation, Mode, OFlags};
-    let flags = OFlags::RDWR | OFlags::CLOEXEC;
-    let fd = rustix::fs::open(dir.join("lock"), flags, Mode::empty()).ok()?;
-    rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive).ok()?;
-    Some(fd)
+/// The size of a cache mount after its last use; measured when nobody noted it.
+pub(crate) fn known_size(dir: &Path) -> u64 {
+    let noted = std::fs::read_to_string(dir.join("size")).ok();
+    let noted = noted.and_then(|text| text.trim().parse().ok());
+    noted.unwrap_or_else(|| tree_size(&dir.join("data")))
 }
 
-fn tree_size(top: &Path) -> u64 {
+/// The bytes of a tree's files: each file once, and of one with holes only what is there.
+pub(crate) fn tree_size(top: &Path) -> u64 {
     let mut open = vec![top.to_owned()];
-    let mut total = 0;
+    let mut linked = BTreeSet::new();
+    let mut total: u64 = 0;
     while let Some(dir) = open.pop() {
         for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
             let Ok(metadata) = entry.metadata() else { continue };
             if metadata.is_dir() {
                 open.push(entry.path());
-            } else {
-                total += metadata.len();
+            } else if metadata.nlink() < 2 || linked.insert((metadata.dev(), metadata.ino())) {
+                total += metadata.len().min(metadata.blocks().saturating_mul(512));
             }
         }
     }
     total
+}
+
+/// Something that can be taken away.
+enum Candidate {
+    Row(CacheRow),
+    Mount(MountDir),
+}
+
+impl Candidate {
+    /// By last use; of what was used together, what stands on others goes before them.
+    fn order(&self, time: i64) -> (i64, std::cmp::Reverse<usize>) {
+        match self {
+            Self::Row(row) => (row.used, std::cmp::Reverse(row.layers.len())),
+            Self::Mount(mount) => (time.saturating_sub(mount.entry.unused), std::cmp::Reverse(0)),
+        }
+    }
+}
+
+/// Takes away what is `wanted`, the longest unused first, until no more than `keep` bytes are left. Says what
+/// was taken away, and what is left.
+fn take_away(
+    settings: &Settings,
+    store: &Store,
+    keep: Option<u64>,
+    wanted: impl Fn(&Candidate) -> bool,
+) -> Result<(Pruned, u64), BuildError> {
+    let mut pruned = Pruned::default();
+    let mounts = mounts(settings, false);
+    let mut in_mounts: u64 = mounts.iter().map(|mount| mount.entry.size).sum();
+    let mut left = store.cache_size()?.saturating_add(in_mounts);
+    if keep.is_some_and(|keep| left <= keep) {
+        return Ok((pruned, left));
+    }
+    let time = now();
+    let rows = store.cache_rows()?.into_iter().map(Candidate::Row);
+    let mut all: Vec<Candidate> = rows.chain(mounts.into_iter().map(Candidate::Mount)).collect();
+    all.sort_by_key(|candidate| candidate.order(time));
+    let mut gone = Vec::new();
+    for candidate in all.into_iter().filter(|candidate| wanted(candidate)) {
+        if keep.is_some_and(|keep| left <= keep) {
+            break;
+        }
+        match candidate {
+            Candidate::Row(row) => {
+                gone.extend(store.forget_cached([row.key.as_str()])?);
+                pruned.entries.push(row.key[..row.key.len().min(25)].to_owned());
+            }
+            Candidate::Mount(MountDir { dir, entry }) => {
+                let Some(_lock) = take_cache(&dir) else { continue };
+                // The lock goes last: until then whoever wants the cache waits for it.
+                for part in ["data", "data.new", "id", "size", "lock"].map(|name| dir.join(name)) {
+                    tug_archive::remove_tree(&part).map_err(BuildError::files("remove", &part))?;
+                }
+                // Somebody may be making it anew already.
+                let _ = std::fs::remove_dir(&dir);
+                pruned.entries.push(entry.id);
+                in_mounts = in_mounts.saturating_sub(entry.size);
+            }
+        }
+        let now_left = store.cache_size()?.saturating_add(in_mounts);
+        pruned.bytes += left.saturating_sub(now_left);
+        left = now_left;
+    }
+    store.discard(&gone, &[])?.delete()?;
+    Ok((pruned, left))
+}
+
+/// Keeps what builds remember below a budget, but nothing of `used`; what is left in bytes.
+pub(crate) fn shrink(
+    settings: &Settings,
+    store: &Store,
+    budget: u64,
+    used: &BTreeSet<String>,
+) -> Result<u64, BuildError> {
+    let wanted = |candidate: &Candidate| match candidate {
+        Candidate::Row(row) => !used.contains(&row.key),
+        Candidate::Mount(_) => true,
+    };
+    take_away(settings, store, Some(budget), wanted).map(|(_, left)| left)
 }
 
 /// Takes away what is asked for, the longest unused first.
@@ -143,37 +223,18 @@ fn tree_size(top: &Path) -> u64 {
 /// # Errors
 /// When the store fails or something cannot be deleted.
 pub fn prune_cache(settings: &Settings, options: &PruneOptions) -> Result<Pruned, BuildError> {
-    let mut pruned = Pruned::default();
     if !settings.data_root.join("state.db").exists() {
-        return Ok(pruned);
+        return Ok(Pruned::default());
     }
     let store = Store::new(&settings.data_root);
     let time = now();
     let is_old = |unused: i64| options.older_than.is_none_or(|older_than| unused >= older_than);
-    let mut left = store.cache_size()?;
-    let mut rows = store.cache_rows()?;
-    // Used together: what stands on others goes before them.
-    rows.sort_by_key(|row| (row.used, std::cmp::Reverse(row.layers.len())));
-    let mut gone = Vec::new();
-    for row in rows {
-        let wanted = is_old(time.saturating_sub(row.used)) && (options.all || !row.shared);
-        if !wanted || options.keep > 0 && left <= options.keep {
-            continue;
+    let wanted = |candidate: &Candidate| match candidate {
+        Candidate::Row(row) => {
+            is_old(time.saturating_sub(row.used)) && (options.all || !row.shared)
         }
-        gone.extend(store.forget_cached([row.key.as_str()])?);
-        pruned.entries.push(row.key[..row.key.len().min(25)].to_owned());
-        let now_left = store.cache_size()?;
-        pruned.bytes += left.saturating_sub(now_left);
-        left = now_left;
-    }
-    store.discard(&gone, &[])?.delete()?;
-    if options.keep == 0 {
-        for MountDir { dir, entry } in mounts(settings) {
-            let Some(_lock) = lock(&dir).filter(|_| is_old(entry.unused)) else { continue };
-            tug_archive::remove_tree(&dir).map_err(BuildError::files("remove", &dir))?;
-            pruned.entries.push(entry.id);
-            pruned.bytes += entry.size;
-        }
-    }
-    Ok(pruned)
+        Candidate::Mount(mount) => is_old(mount.entry.unused),
+    };
+    let keep = (options.keep > 0).then_some(options.keep);
+    take_away(settings, &store, keep, wanted).map(|(pruned, _)| pruned)
 }

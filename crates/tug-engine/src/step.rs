@@ -91,6 +91,11 @@ impl Step {
         StepKiller { run_dir: self.run_dir.clone() }
     }
 
+    /// The directory of everything it writes to disk, its output's record included.
+    pub fn container(&self) -> PathBuf {
+        self.upper.parent().map_or_else(PathBuf::new, Path::to_path_buf)
+    }
+
     /// Hands out what it prints (`true` is stderr) until its end, and how it ended.
     ///
     /// # Errors

@@ -8,6 +8,7 @@
 //! | `DOCKER_DEFAULT_PLATFORM` | as `--platform`, where none is given |
 //! | `TUG_REGISTRIES`, `TUG_POLICY` | instead of `registries.json` and `policy.json` in `/etc/tug` and `~/.config/tug` |
 //! | `XDG_CONFIG_HOME`, `XDG_STATE_HOME` | instead of `~/.config` and `~/.local/state` |
+//! | `TUG_BUILD_CACHE` | bytes that builds may keep and write, such as `20g` |
 //! | `NO_COLOR` | no colours in the progress of a pull |
 
 use std::path::PathBuf;
@@ -80,6 +81,11 @@ pub(crate) fn registry_files() -> tug_engine::RegistryFiles {
 /// `DOCKER_DEFAULT_PLATFORM`
 pub(crate) fn default_platform() -> Option<String> {
     set("DOCKER_DEFAULT_PLATFORM")
+}
+
+/// `TUG_BUILD_CACHE`
+pub(crate) fn build_cache() -> Option<String> {
+    set("TUG_BUILD_CACHE")
 }
 
 /// Whether colours are unwelcome.

@@ -77,10 +77,10 @@ fn keys(settings: &Settings, context: &Path) -> Vec<Option<Key>> {
     let request = BuildRequest { context: Some(context.to_owned()), ..BuildRequest::default() };
     let build = Build::new(settings.clone(), request, Arc::new(Silent));
     let (file, path) = build.definition().unwrap();
-    let global = GlobalScope::new(&file, &lower::inputs(&build.request)).unwrap();
+    let global = GlobalScope::new(&file, &lower::inputs(&build.request, None)).unwrap();
     let store = Store::new(&settings.data_root);
     let lease = Lease::create(store.root()).unwrap();
-    let plan = build.plan(&file, &global, &lease).unwrap();
+    let plan = build.plan(&file, &[global], &lease).unwrap();
     let rules = build.rules(path.as_deref()).unwrap();
     let contexts = build.contexts(&plan, &rules).unwrap();
     let means = Means {
@@ -91,8 +91,8 @@ fn keys(settings: &Settings, context: &Path) -> Vec<Option<Key>> {
         board: &build.board,
         cancel: &build.cancel,
         contexts,
+        budget: crate::execute::Budget::new(u64::MAX, false, lease.dir()),
         lease,
-        budget: u64::MAX,
         slots: String::new(),
         epoch: None,
     };

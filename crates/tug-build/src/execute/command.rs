@@ -1,11 +1,14 @@
 //! `RUN`: a command in a container of its own, and what it wrote.
 
+use super::budget::{self, Claim, Written};
 use super::{Worker, chain, locked, mounts};
 use crate::emulator;
 use crate::error::BuildError;
 use crate::ops::{Exec, ExecMountKind, Layer, Output, layers};
 use crate::progress::Event;
+use crate::prune;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use tug_engine::{Engine, StepRequest};
 use tug_solver::{Inputs, VertexId};
 use tug_types::{Explain, Kind};
@@ -102,8 +105,20 @@ impl Worker<'_> {
             hostname: HOSTNAME.to_owned(),
         };
         let upper = self.lease.fresh_path("upper");
-        let outcome = self.run(vertex, &request, &upper);
+        let claim = self.claim();
+        claim.take(0)?;
+        let outcome = self.run(vertex, &request, &upper, &claim, &prepared.caches);
+        prepared.measure();
         drop(prepared);
+        let outcome = outcome.and_then(|code| {
+            // With what the last look did not see.
+            claim.take(prune::tree_size(&upper)).map(|()| code)
+        });
+        if let Err(BuildError::Budget { .. }) = &outcome {
+            drop(claim);
+            tug_archive::remove_tree(&upper).map_err(BuildError::files("remove", &upper))?;
+            self.make_room()?;
+        }
         match outcome {
             Ok(0) => Ok((self.adopt(&upper, base)?, sure)),
             Ok(code) => {
@@ -121,6 +136,8 @@ impl Worker<'_> {
         vertex: VertexId,
         request: &StepRequest,
         upper: &std::path::Path,
+        claim: &Claim<'_>,
+        caches: &[(PathBuf, u64)],
     ) -> Result<i32, BuildError> {
         let engine = Engine::new(self.settings.clone());
         let mut step = engine.start_step(request).map_err(|error| not_started(request, error))?;
@@ -130,15 +147,27 @@ impl Worker<'_> {
         }
         let guard = self.cancel.watch(step.killer());
         let mut tail = Vec::new();
-        let followed = step.follow(|stderr, bytes| {
-            tail.extend_from_slice(bytes);
-            if tail.len() > 2 * TAIL {
-                tail.drain(..tail.len() - TAIL);
-            }
-            self.board.tell(Event::Output { line, stderr, bytes: bytes.to_vec() });
+        let (container, killer, over) = (step.container(), step.killer(), OnceLock::new());
+        let written = Written { container: &container, caches };
+        let (end, ended) = std::sync::mpsc::channel();
+        let followed = std::thread::scope(|scope| {
+            let (written, killer, over) = (&written, &killer, &over);
+            scope.spawn(move || budget::watch(claim, written, killer, &ended, over));
+            let followed = step.follow(|stderr, bytes| {
+                tail.extend_from_slice(bytes);
+                if tail.len() > 2 * TAIL {
+                    tail.drain(..tail.len() - TAIL);
+                }
+                self.board.tell(Event::Output { line, stderr, bytes: bytes.to_vec() });
+            });
+            drop(end);
+            followed
         });
         drop(guard);
         let finished = engine.finish_step(step, upper);
+        if let Some(error) = over.into_inner() {
+            return Err(error);
+        }
         let record = followed?;
         finished?;
         if record.exit_code != 0 {

@@ -1,5 +1,6 @@
 //! `COPY`, `ADD` and `WORKDIR`.
 
+use super::budget::Claim;
 use super::{Worker, chain};
 use crate::error::BuildError;
 use crate::files::copy::{Manner, Writer};
@@ -10,6 +11,7 @@ use crate::files::rooted;
 use crate::files::tree::{Entry, Found, Tree, is_wild};
 use crate::ignore::Rules;
 use crate::ops::{Copy, CopySource, Layer, Output, layers};
+use crate::prune;
 use crate::request::FilesTo;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT};
 use std::os::fd::{AsFd, OwnedFd};
@@ -40,6 +42,15 @@ impl Source {
             Self::Stage(tree, _) => tree,
         }
     }
+}
+
+/// Where a copy goes, and what of it is noted.
+struct Into<'a, 't> {
+    writer: &'a mut Writer<'t>,
+    target: &'a Overlay,
+    claim: &'a Claim<'a>,
+    /// The files of contexts.
+    taken: &'a mut Inputs,
 }
 
 impl Worker<'_> {
@@ -142,7 +153,7 @@ impl Worker<'_> {
         let onto = if copy.link { Vec::new() } else { layers(results.first()) };
         let rules = rules(copy)?;
         let mut sure = true;
-        let output = self.write_layer(onto, |target| {
+        let output = self.write_layer(onto, |target, claim| {
             let manner = Manner {
                 // A `--link`ed copy must not depend on what it is put on: there, names are found in nothing.
                 owner: writer_owner(copy, target)?,
@@ -152,7 +163,8 @@ impl Worker<'_> {
             let mut writer = Writer::new(target.root(), manner);
             let mut taken = Inputs::new();
             for source in &copy.sources {
-                self.copy_source(copy, source, results, &rules, &mut writer, target, &mut taken)?;
+                let into = Into { writer: &mut writer, target, claim, taken: &mut taken };
+                self.copy_source(copy, source, results, &rules, into)?;
             }
             // The context may be another one than when the key was made of it.
             sure = !writer.changed && inputs.is_none_or(|inputs| same_files(inputs, &taken));
@@ -161,17 +173,15 @@ impl Worker<'_> {
         Ok((output, sure))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one caller, which has them all at hand")]
     fn copy_source(
         &self,
         copy: &Copy,
         source: &CopySource,
         results: &[Output],
         rules: &Rules,
-        writer: &mut Writer<'_>,
-        target: &Overlay,
-        taken: &mut Inputs,
+        into: Into<'_, '_>,
     ) -> Result<(), BuildError> {
+        let Into { writer, target, claim, taken } = into;
         match source {
             CopySource::Inline { name, data } => {
                 writer.write(name, data.as_bytes(), 0o644, &copy.destination)?;
@@ -189,6 +199,8 @@ impl Worker<'_> {
                         name_entries(tree, &selected, copy.parents, taken);
                     }
                     let Selected { found, entries } = selected;
+                    let size = |entry: &Entry| u64::try_from(entry.stat.st_size).unwrap_or(0);
+                    claim.take(writer.bytes + entries.iter().map(size).sum::<u64>())?;
                     let archive = *unpack && entries.first().is_some_and(|e| !e.is_dir());
                     if archive && self.unpack(copy, tree, &found, writer, target)? {
                         continue;
@@ -262,7 +274,7 @@ impl Worker<'_> {
         epoch: Option<i64>,
         onto: Vec<Layer>,
     ) -> Result<Output, BuildError> {
-        self.write_layer(onto, |target| {
+        self.write_layer(onto, |target, _| {
             let owner = match user {
                 "" => Owner::default(),
                 user => owner::resolve(user, target.root())?,
@@ -316,7 +328,7 @@ impl Worker<'_> {
     fn write_layer(
         &self,
         onto: Vec<Layer>,
-        write: impl FnOnce(&Overlay) -> Result<(), BuildError>,
+        write: impl FnOnce(&Overlay, &Claim<'_>) -> Result<(), BuildError>,
     ) -> Result<Output, BuildError> {
         let (upper, work) = (self.fresh_dir("upper")?, self.fresh_dir("work")?);
         let mut lowers = self.trees(&onto);
@@ -325,8 +337,11 @@ impl Worker<'_> {
         }
         let target = Overlay::compose(&lowers, Some((&upper, &work)))
             .map_err(|error| BuildError::Overlay { source: error.into() })?;
-        write(&target)?;
+        let claim = self.claim();
+        write(&target, &claim)?;
         drop(target);
+        // Of an archive nobody knows before.
+        claim.take(prune::tree_size(&upper))?;
         let output = self.adopt(&upper, onto)?;
         // The lease would do it in the end.
         let _ = tug_archive::remove_tree(&work);

@@ -4,6 +4,7 @@
 //! <data-root>/build/mounts/<hash of the id>/   id     what the Dockerfile calls it
 //!                                              lock   flock(2)ed by its users
 //!                                              data/  what is mounted
+//!                                              size   its bytes after the last use
 //! <exec-root>/builds/<random>/                 secrets and scripts of one step, on the tmpfs of the run
 //! ```
 
@@ -14,7 +15,8 @@ use crate::files::copy::{Manner, Writer};
 use crate::files::tree::Entry;
 use crate::ignore::Rules;
 use crate::ops::{CacheSharing, Exec, ExecMount, ExecMountKind, Output, layers};
-use rustix::fs::{FlockOperation, Gid, Mode, OFlags, Uid};
+use crate::prune::{known_size, tree_size};
+use rustix::fs::{FlockOperation, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, Uid};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 use std::io::Write;
@@ -32,10 +34,21 @@ pub(super) struct Prepared {
     pub sure: bool,
     /// Variables: secrets, and where the ssh agent is.
     pub env: Vec<(String, String)>,
+    /// The data of caches, and how many bytes they were known to have.
+    pub caches: Vec<(PathBuf, u64)>,
     /// Locks of caches.
     _locks: Vec<OwnedFd>,
     /// Secrets and scripts; gone with it.
     _dir: Option<tempfile::TempDir>,
+}
+
+impl Prepared {
+    /// Notes how big the caches are now. Best effort: who does not find it measures.
+    pub(super) fn measure(&self) {
+        for (data, _) in &self.caches {
+            let _ = std::fs::write(data.with_file_name("size"), tree_size(data).to_string());
+        }
+    }
 }
 
 /// Makes everything the mounts of a command need.
@@ -49,6 +62,7 @@ pub(super) fn prepare(
         mounts: Vec::new(),
         sure: true,
         env: Vec::new(),
+        caches: Vec::new(),
         _locks: Vec::new(),
         _dir: None,
     };
@@ -213,8 +227,7 @@ fn cache(
             0 => parent.join(&name),
             number => parent.join(format!("{name}-{number}")),
         };
-        std::fs::create_dir_all(&dir).map_err(BuildError::files("create", &dir))?;
-        let Some(lock) = take(worker, &dir.join("lock"), *sharing)? else { continue };
+        let Some(lock) = take(worker, &dir, *sharing)? else { continue };
         prepared._locks.push(lock);
         let data = dir.join("data");
         if !data.exists() {
@@ -222,27 +235,41 @@ fn cache(
             let note = dir.join("id");
             std::fs::write(&note, id).map_err(BuildError::files("write", &note))?;
         }
+        prepared.caches.push((data.clone(), known_size(&dir)));
         return Ok(StepSource::Bind(data));
     }
     Err(BuildError::Cancelled)
 }
 
-/// The lock of a cache; none when it is somebody's private one.
+/// The lock of a cache, which is made when missing; none when it is somebody's private one.
 fn take(
     worker: &Worker<'_>,
-    path: &Path,
+    dir: &Path,
     sharing: CacheSharing,
 ) -> Result<Option<OwnedFd>, BuildError> {
-    let failed = |errno: Errno| BuildError::files("lock", path)(errno.into());
+    let path = dir.join("lock");
+    let failed = |errno: Errno| BuildError::files("lock", &path)(errno.into());
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
-    let lock = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
     let operation = match sharing {
         CacheSharing::Shared => FlockOperation::NonBlockingLockShared,
         CacheSharing::Private | CacheSharing::Locked => FlockOperation::NonBlockingLockExclusive,
     };
     loop {
+        std::fs::create_dir_all(dir).map_err(BuildError::files("create", dir))?;
+        let lock = match rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR) {
+            // Pruned this moment.
+            Err(Errno::NOENT) => continue,
+            other => other.map_err(failed)?,
+        };
         match rustix::fs::flock(&lock, operation) {
-            Ok(()) => return Ok(Some(lock)),
+            // A lock on a deleted file excludes nobody.
+            Ok(()) if !is_at(&lock, &path) => {}
+            Ok(()) => {
+                let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+                let times = Timestamps { last_access: now, last_modification: now };
+                rustix::fs::futimens(&lock, &times).map_err(failed)?;
+                return Ok(Some(lock));
+            }
             Err(Errno::WOULDBLOCK) if sharing == CacheSharing::Private => return Ok(None),
             Err(Errno::WOULDBLOCK | Errno::INTR) => {
                 worker.cancel.check()?;
@@ -251,6 +278,20 @@ fn take(
             Err(error) => return Err(failed(error)),
         }
     }
+}
+
+fn is_at(file: &OwnedFd, path: &Path) -> bool {
+    let here = rustix::fs::fstat(file).map(|stat| (stat.st_dev, stat.st_ino));
+    let there = rustix::fs::stat(path).map(|stat| (stat.st_dev, stat.st_ino));
+    here.is_ok() && here == there
+}
+
+/// The lock of a cache, if nobody uses it.
+pub(crate) fn take_cache(dir: &Path) -> Option<OwnedFd> {
+    let path = dir.join("lock");
+    let fd = rustix::fs::open(&path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive).ok()?;
+    is_at(&fd, &path).then_some(fd)
 }
 
 fn fill(

@@ -79,7 +79,8 @@ fn a_killed_build_is_built_again_as_if_nothing_had_been() {
         }
         let delay = whole.mul_f64(dice.roll(1000) as f64 / 900.0);
         let all = dice.roll(2) == 0;
-        let what = format!("TUG_TEST_SEED={seed}, round {round}: killed after {delay:?}, all: {all}");
+        let what =
+            format!("TUG_TEST_SEED={seed}, round {round}: killed after {delay:?}, all: {all}");
         let started = s.start(&build);
         std::thread::sleep(delay);
         match all {

@@ -1,5 +1,6 @@
 //! `tug build`: Dockerfiles into images that run.
 
+mod budget;
 mod cache;
 mod context;
 mod edits;

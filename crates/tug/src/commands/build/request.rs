@@ -73,6 +73,7 @@ pub(super) fn request(parsed: &Parsed<'_>, source: &Opened) -> Result<BuildReque
         debug: parsed.on("debug"),
         outputs: outputs.files,
         keep: outputs.keep,
+        cache_budget: cache_budget(parsed)?,
         ..BuildRequest::default()
     })
 }
@@ -136,6 +137,14 @@ fn refuse_attestations(parsed: &Parsed<'_>) -> Result<(), Quit> {
 }
 
 /// The caller's `SOURCE_DATE_EPOCH` counts as a build argument.
+/// `TUG_BUILD_CACHE`
+fn cache_budget(parsed: &Parsed<'_>) -> Result<Option<u64>, Quit> {
+    let Some(text) = crate::environment::build_cache() else { return Ok(None) };
+    let bytes = crate::value::size::parse(&text)
+        .map_err(|why| parsed.wrong(format!("TUG_BUILD_CACHE: {why}")))?;
+    Ok(u64::try_from(bytes).ok())
+}
+
 fn build_args(parsed: &Parsed<'_>) -> std::collections::BTreeMap<String, String> {
     const EPOCH: &str = "SOURCE_DATE_EPOCH";
     let mut args = sources::build_args(parsed.list("build-arg"));
