@@ -6,6 +6,7 @@
 #   ./dev peers exec CMD…      runs CMD in dockerd's namespaces
 #   ./dev peers docker ARGS…   the tree's client (with buildx) on the host, speaking to it
 #   ./dev peers transcripts    asks it the commands of crates/tug-test/transcripts and writes its answers there
+#   ./dev peers record         what Docker makes and says, for tests to read where it is not
 #   ./dev peers wipe           removes dockerd's data
 #
 # dockerd lives in mount, pid, network, ipc and uts namespaces of its own, with the tree as root, read-only. To
@@ -29,8 +30,9 @@ peers_command() {
     exec) peers_exec "$PEERS/run" "$@" ;;
     docker) peers_docker "$PEERS/run" "$@" ;;
     transcripts) build_all && peers_transcripts "$PEERS/run" ;;
+    record) peers_install && peers_record ;;
     wipe) peers_alive "$PEERS/run" && die "it runs: ./dev peers stop"; rm -rf "$PEERS/data" ;;
-    *) die "usage: ./dev peers [install|start|stop|exec CMD…|docker ARGS…|transcripts|wipe]" ;;
+    *) die "usage: ./dev peers [install|start|stop|exec CMD…|docker ARGS…|transcripts|record|wipe]" ;;
   esac
 }
 

@@ -15,6 +15,8 @@ run_tests() {
   (
     cd "$ROOT" || exit 1
     export TUG_CACHE=$CACHE TUG_TEST_BINARY=$PRODUCT TUG_TEST_SKIPS=$skips CARGO_TARGET_DIR=$TARGET
+    # A real Docker, where it runs: ./dev peers start.
+    ! peers_alive "$PEERS/run" || export TUG_TEST_PEER_DOCKER=$PEERS/run/docker.sock
     unset RUSTFLAGS
     cargo nextest run --workspace --no-fail-fast "$@" 2>&1 | tee "$log"
     exit "${PIPESTATUS[0]}"

@@ -38,7 +38,7 @@ pub struct PackOptions {
 pub struct Packed {
     /// Entries.
     pub entries: u64,
-    /// The sum of the sizes of all regular files.
+    /// The sum of the sizes of all regular files and symbolic links.
     pub size: u64,
     /// Bytes of the whole tar stream.
     pub tar_size: u64,
@@ -214,6 +214,7 @@ impl<O: Write, W: Write> Packer<O, W> {
             FileType::Symlink => {
                 target = rustix::fs::readlinkat(dir, name, Vec::new())
                     .map_err(on("read the link", path))?;
+                self.packed.size += target.to_bytes().len() as u64;
                 Contents::Symlink { target: target.to_bytes() }
             }
             FileType::CharacterDevice => Contents::CharacterDevice { device: stat.st_rdev },

@@ -73,7 +73,8 @@ pub struct UnpackOptions {
 pub struct Unpacked {
     /// Entries, extended headers not counted.
     pub entries: u64,
-    /// The sum of the sizes of all regular files, as Docker counts the size of a layer.
+    /// The sum of the sizes of all regular files and symbolic links (a link's is the length of its
+    /// target), as Docker counts the size of a layer.
     pub size: u64,
     /// Bytes of the whole tar stream, padding included.
     pub tar_size: u64,
@@ -294,6 +295,7 @@ impl<R: BufRead, W: Write> Unpacker<R, W> {
         self.make(entry, parent, name, "create the symbolic link", || {
             rustix::fs::symlinkat(entry.link.as_slice(), parent, name)
         })?;
+        self.size = self.size.saturating_add(entry.link.len() as u64);
         self.set_attributes_by_name(entry, parent, name, None)
     }
 

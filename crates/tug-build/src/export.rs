@@ -262,6 +262,7 @@ pub(crate) fn record(
         config: &whole.config,
         manifest_digest: manifest.as_deref().map(digest_of),
         created: created.map_or(0, |time: jiff::Timestamp| time.as_second()),
+        tagged: true,
         layers: &entries,
         tags,
         digests: &[],

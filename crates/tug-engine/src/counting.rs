@@ -162,7 +162,9 @@ fn tree_size_until(path: &Path, until: Option<Instant>) -> Option<u64> {
             let Ok(metadata) = entry.metadata() else { continue };
             if metadata.is_dir() {
                 open.push(entry.path());
-            } else if metadata.is_file() && seen.insert((metadata.dev(), metadata.ino())) {
+            } else if (metadata.is_file() || metadata.is_symlink())
+                && seen.insert((metadata.dev(), metadata.ino()))
+            {
                 total = total.saturating_add(metadata.len());
             }
         }

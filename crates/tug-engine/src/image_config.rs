@@ -52,6 +52,7 @@ pub(crate) struct ImageRunConfig {
     pub(crate) labels: Option<BTreeMap<String, String>>,
     pub(crate) stop_signal: Option<String>,
     pub(crate) stop_timeout: Option<i64>,
+    pub(crate) args_escaped: bool,
     pub(crate) healthcheck: Option<Healthcheck>,
     pub(crate) on_build: Option<Vec<String>>,
     pub(crate) shell: Option<Vec<String>>,

@@ -280,6 +280,9 @@ pub struct EndpointSettings {
 }
 
 /// One element of `image inspect`'s array: Docker 28's keys in Docker's order.
+///
+/// Its configuration has two shapes: templates see what its client reads, `config`; what is printed without
+/// one is what its daemon sends, `sent`.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 #[expect(missing_docs, reason = "documented by the Engine API, whose names these are")]
@@ -293,7 +296,8 @@ pub struct ImageInspect {
     pub created: Option<String>,
     pub docker_version: String,
     pub author: String,
-    pub config: ImageRunInspect,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config: Option<ImageRunInspect>,
     pub architecture: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
@@ -303,6 +307,16 @@ pub struct ImageInspect {
     #[serde(rename = "RootFS")]
     pub root_fs: RootFs,
     pub metadata: ImageMetadata,
+    #[serde(rename = "Config", skip_serializing_if = "Option::is_none")]
+    pub sent: Option<SentConfig>,
+}
+
+impl ImageInspect {
+    /// The same in the shape that is printed without a template.
+    #[must_use]
+    pub fn as_sent(self) -> Self {
+        Self { sent: self.config.map(SentConfig::from), config: None, ..self }
+    }
 }
 
 /// `Config` of `image inspect`: what is empty is left out.
@@ -328,12 +342,66 @@ pub struct ImageRunInspect {
     pub labels: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub stop_signal: String,
+    #[serde(skip_serializing_if = "is_false")]
+    pub args_escaped: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub healthcheck: Option<Healthcheck>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub on_build: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub shell: Vec<String>,
+}
+
+/// [`ImageRunInspect`] as Docker's daemon sends it: in the order of the names, and some are there when they are
+/// empty, for those who have always found them there.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[expect(missing_docs, reason = "documented by the OCI image specification, whose names these are")]
+pub struct SentConfig {
+    #[serde(skip_serializing_if = "is_false")]
+    pub args_escaped: bool,
+    pub cmd: Option<Vec<String>>,
+    pub entrypoint: Option<Vec<String>>,
+    pub env: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub exposed_ports: BTreeMap<String, Empty>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub healthcheck: Option<serde_json::Value>,
+    pub labels: Option<BTreeMap<String, String>>,
+    pub on_build: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub shell: Vec<String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub stop_signal: String,
+    pub user: String,
+    pub volumes: Option<BTreeMap<String, Empty>>,
+    pub working_dir: String,
+}
+
+impl From<ImageRunInspect> for SentConfig {
+    fn from(config: ImageRunInspect) -> Self {
+        let list = |list: Vec<String>| Some(list).filter(|list| !list.is_empty());
+        Self {
+            args_escaped: config.args_escaped,
+            cmd: list(config.cmd),
+            entrypoint: list(config.entrypoint),
+            env: list(config.env),
+            exposed_ports: config.exposed_ports,
+            healthcheck: config.healthcheck.and_then(|check| serde_json::to_value(check).ok()),
+            labels: Some(config.labels).filter(|labels| !labels.is_empty()),
+            on_build: list(config.on_build),
+            shell: config.shell,
+            stop_signal: config.stop_signal,
+            user: config.user,
+            volumes: Some(config.volumes).filter(|volumes| !volumes.is_empty()),
+            working_dir: config.working_dir,
+        }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape serde asks for")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// `RootFS` of `image inspect`.

@@ -331,6 +331,7 @@ mod tests {
             config: b"{}",
             manifest_digest: None,
             created: 0,
+            tagged: false,
             layers: &[layer],
             tags: &[],
             digests: &[],

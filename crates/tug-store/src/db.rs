@@ -70,7 +70,7 @@ CREATE TABLE images (
     manifest_digest TEXT,
     created INTEGER NOT NULL,        -- seconds since the epoch
     size INTEGER NOT NULL,           -- bytes of all layers' files
-    tagged INTEGER NOT NULL          -- last time a name was given, nanoseconds since the epoch
+    tagged INTEGER NOT NULL          -- last time somebody here gave it a name, nanoseconds since the epoch
 ) WITHOUT ROWID;
 CREATE TABLE image_layers (
     image TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,

@@ -51,6 +51,9 @@ pub struct NewImage<'a> {
     pub manifest_digest: Option<Digest>,
     /// Seconds since the epoch.
     pub created: i64,
+    /// A name given to it now is one a person gave it here: by a build or a commit, and not by a
+    /// registry or an archive.
+    pub tagged: bool,
     /// Base first. All are in place.
     pub layers: &'a [LayerEntry],
     /// Tags that point at it from now on.
@@ -87,14 +90,13 @@ impl Store {
             let size: u64 = new.layers.iter().map(|layer| layer.size).sum();
             let added = transaction.execute(
                 "INSERT OR IGNORE INTO images (id, config, manifest_digest, created, size, tagged)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                 VALUES (?1, ?2, ?3, ?4, ?5, 0)",
                 params![
                     new.id.to_string(),
                     new.config,
                     new.manifest_digest.map(|digest| digest.to_string()),
                     new.created,
                     i64::try_from(size).unwrap_or(i64::MAX),
-                    crate::db::now()
                 ],
             )?;
             if added == 0
@@ -129,6 +131,9 @@ impl Store {
             for tag in new.tags {
                 point(transaction, tag, &new.id, new.index.or(new.manifest_digest))?;
             }
+            if new.tagged && !new.tags.is_empty() {
+                touch(transaction, &new.id)?;
+            }
             for digest in new.digests {
                 point_digest(transaction, digest, &new.id)?;
             }
@@ -143,7 +148,8 @@ impl Store {
     pub fn tag_image(&self, id: &Digest, tag: &ImageReference) -> Result<()> {
         self.write(|transaction| {
             let target = variants::latest_target(transaction, id)?;
-            point(transaction, tag, id, target)
+            point(transaction, tag, id, target)?;
+            touch(transaction, id)
         })
     }
 
@@ -320,7 +326,7 @@ fn point(
          ON CONFLICT (reference) DO UPDATE SET image = ?2, target = ?3",
         params![tag.to_string(), id.to_string(), target.map(|digest| digest.to_string())],
     )?;
-    touch(transaction, id)
+    Ok(())
 }
 
 fn point_digest(transaction: &Transaction<'_>, name: &ImageReference, id: &Digest) -> Result<()> {
@@ -328,7 +334,7 @@ fn point_digest(transaction: &Transaction<'_>, name: &ImageReference, id: &Diges
         "INSERT OR REPLACE INTO repo_digests (reference, image) VALUES (?1, ?2)",
         params![name.to_string(), id.to_string()],
     )?;
-    touch(transaction, id)
+    Ok(())
 }
 
 /// Notes the moment a name was given.

@@ -67,6 +67,7 @@ impl Engine {
             manifest: None,
             index: None,
             created: Some(&created),
+            tagged: true,
             layers: &layers,
             tags: options.reference.as_slice(),
             digests: &[],

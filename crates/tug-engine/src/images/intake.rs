@@ -52,6 +52,8 @@ pub(super) struct Whole<'a> {
     pub(super) index: Option<&'a [u8]>,
     /// RFC 3339, from the config.
     pub(super) created: Option<&'a str>,
+    /// The names are given here, and do not come from elsewhere.
+    pub(super) tagged: bool,
     /// Base first.
     pub(super) layers: &'a [LayerEntry],
     /// Tags that point at it from now on.
@@ -108,6 +110,7 @@ impl<'a> Intake<'a> {
             config: whole.config,
             manifest_digest: whole.manifest.map(digest_of),
             created: whole.created.map_or(0, seconds_of),
+            tagged: whole.tagged,
             layers: whole.layers,
             tags: whole.tags,
             digests: whole.digests,

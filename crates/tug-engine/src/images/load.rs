@@ -85,6 +85,7 @@ impl Engine {
                 manifest: image.manifest.as_deref(),
                 index: image.index.as_deref(),
                 created: config.created.as_deref(),
+                tagged: false,
                 layers: &image.layers,
                 tags: &image.tags,
                 digests: &[],

@@ -268,6 +268,7 @@ impl Engine {
             manifest: Some(&resolved.manifest_bytes),
             index: resolved.index.as_ref().map(|(bytes, _)| bytes.as_slice()),
             created: config.created.as_deref(),
+            tagged: false,
             layers,
             tags: tag.as_slice(),
             digests: &digests,

@@ -15,6 +15,7 @@ mod attach;
 mod budget;
 mod build;
 mod commit;
+mod docker;
 mod exec;
 mod faults;
 mod host_network;

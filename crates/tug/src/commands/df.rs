@@ -10,7 +10,7 @@ use crate::text::human;
 use crate::text::json::{self, html_escaped};
 use crate::text::listing::{Field, Listing, Row};
 use crate::text::template::{self, Flaw, Format};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use tug_engine::{BuildCacheUsage, DiskUsage, VolumeUsage};
 use tug_template::{List, Of, Record, Value};
@@ -164,7 +164,10 @@ struct Sections {
 
 impl Sections {
     fn of(ctx: &Context, usage: DiskUsage) -> Result<Self, Quit> {
-        let (images, containers) = ctx.engine.disk_usage_rows(&usage)?;
+        let (mut images, containers) = ctx.engine.disk_usage_rows(&usage)?;
+        // An image is one line here, under its first name.
+        let mut seen = HashSet::new();
+        images.retain(|image| seen.insert(image.id));
         let now = jiff::Timestamp::now().as_second();
         let sizes: HashMap<_, _> = usage.images.into_iter().map(|one| (one.id, one)).collect();
         let image = |image: tug_engine::ImageSummary| ImageLine {

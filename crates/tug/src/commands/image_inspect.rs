@@ -13,7 +13,7 @@ pub(crate) static COMMAND: Command = Command {
     verbatim: false,
     run: |ctx, parsed| {
         let platform = parsed.text("platform");
-        inspect::inspect(ctx, parsed, |name| inspect::image(ctx, name, platform))
+        inspect::inspect(ctx, parsed, |name, shape| inspect::image(ctx, name, platform, shape))
     },
 };
 

@@ -197,6 +197,8 @@ impl Row for Line {
             "Tag" => one.tag.clone().unwrap_or_else(|| NONE.to_owned()),
             "Digest" => match one.digest.filter(|_| self.digests) {
                 Some(digest) => digest.to_string(),
+                // As Docker has it.
+                None if self.usage.is_some() => String::new(),
                 None => NONE.to_owned(),
             },
             "CreatedSince" if one.created <= 0 => "N/A".to_owned(),
@@ -204,8 +206,8 @@ impl Row for Line {
             "CreatedAt" => human::go_time(one.created),
             "Size" => human::size(one.size, 3),
             "VirtualSize" => human::size(one.size, 4),
+            "Containers" => one.containers.to_string(),
             _ => match (name, self.usage) {
-                ("Containers", Some(_)) => one.containers.to_string(),
                 ("SharedSize", Some((shared, _))) => human::size(shared, 4),
                 ("UniqueSize", Some((_, unique))) => human::size(unique, 4),
                 _ => "N/A".to_owned(),
@@ -260,10 +262,7 @@ mod tests {
     fn json_has_dockers_keys() {
         let json = listing(false).print("json", lines(false, false)).unwrap();
         let first = json.lines().next().unwrap();
-        assert!(
-            first.starts_with("{\"Containers\":\"N/A\",\"CreatedAt\":\"2023-10-25 "),
-            "{first}"
-        );
+        assert!(first.starts_with("{\"Containers\":\"0\",\"CreatedAt\":\"2023-10-25 "), "{first}");
         assert!(first.ends_with("\"CreatedSince\":\"2 weeks ago\",\"Digest\":\"\\u003cnone\\u003e\",\"ID\":\"dddddddddddd\",\"Repository\":\"busybox\",\"SharedSize\":\"N/A\",\"Size\":\"4.26MB\",\"Tag\":\"latest\",\"UniqueSize\":\"N/A\",\"VirtualSize\":\"4.262MB\"}"), "{first}");
     }
 

@@ -34,7 +34,7 @@ pub(crate) static CONTAINER: Command = Command {
     verbatim: false,
     run: |ctx, parsed| {
         let size = parsed.on("size");
-        inspect(ctx, parsed, |name| container(ctx, name, size))
+        inspect(ctx, parsed, |name, _| container(ctx, name, size))
     },
 };
 
@@ -46,10 +46,10 @@ const OTHER_KINDS: &[&str] = &["config", "network", "node", "plugin", "secret", 
 fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
     let size = parsed.on("size");
     match parsed.text("type").unwrap_or_default() {
-        "" => inspect(ctx, parsed, |name| any(ctx, name, size)),
-        "container" => inspect(ctx, parsed, |name| container(ctx, name, size)),
-        "image" => inspect(ctx, parsed, |name| image(ctx, name, None)),
-        "volume" => inspect(ctx, parsed, |name| volume(ctx, name)),
+        "" => inspect(ctx, parsed, |name, shape| any(ctx, name, size, shape)),
+        "container" => inspect(ctx, parsed, |name, _| container(ctx, name, size)),
+        "image" => inspect(ctx, parsed, |name, shape| image(ctx, name, None, shape)),
+        "volume" => inspect(ctx, parsed, |name, _| volume(ctx, name)),
         other if OTHER_KINDS.contains(&other) => {
             Err(Quit::invalid(format!("tug has no objects of type {other:?} yet")))
         }
@@ -60,10 +60,10 @@ fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
 }
 
 /// Containers first, then images, then volumes, as Docker searches.
-fn any(ctx: &Context, name: &str, size: bool) -> Result<Value, Quit> {
+fn any(ctx: &Context, name: &str, size: bool, shape: Shape) -> Result<Value, Quit> {
     let missing = |quit: &Quit| quit.kind() == Some(Kind::NotFound);
     let tries: [&dyn Fn() -> Result<Value, Quit>; 3] =
-        [&|| container(ctx, name, size), &|| image(ctx, name, None), &|| volume(ctx, name)];
+        [&|| container(ctx, name, size), &|| image(ctx, name, None, shape), &|| volume(ctx, name)];
     for attempt in tries {
         match attempt() {
             Err(quit) if missing(&quit) => {}
@@ -82,8 +82,23 @@ fn container(ctx: &Context, name: &str, size: bool) -> Result<Value, Quit> {
     to_json(&ctx.engine.inspect(name, size)?)
 }
 
-pub(super) fn image(ctx: &Context, name: &str, platform: Option<&str>) -> Result<Value, Quit> {
-    to_json(&ctx.engine.image_inspect(name, platform)?)
+/// Which of an object's shapes is printed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// What a daemon would send: printed as it is.
+    Sent,
+    /// What a client would make of it, for templates.
+    Read,
+}
+
+pub(super) fn image(
+    ctx: &Context,
+    name: &str,
+    platform: Option<&str>,
+    shape: Shape,
+) -> Result<Value, Quit> {
+    let image = ctx.engine.image_inspect(name, platform)?;
+    to_json(&if shape == Shape::Sent { image.as_sent() } else { image })
 }
 
 pub(super) fn volume(ctx: &Context, name: &str) -> Result<Value, Quit> {
@@ -98,17 +113,19 @@ fn to_json<T: Serialize>(value: &T) -> Result<Value, Quit> {
 pub(super) fn inspect(
     ctx: &Context,
     parsed: &Parsed<'_>,
-    find: impl Fn(&str) -> Result<Value, Quit>,
+    find: impl Fn(&str, Shape) -> Result<Value, Quit>,
 ) -> Result<u8, Quit> {
     let mut found = Vec::new();
     let mut failures = Vec::new();
+    let format = parsed.text("format").unwrap_or_default();
+    let shape = if matches!(format, "" | "json") { Shape::Sent } else { Shape::Read };
     for name in &parsed.arguments {
-        match find(name) {
+        match find(name, shape) {
             Ok(object) => found.push(object),
             Err(quit) => failures.push(quit),
         }
     }
-    ctx.print(printed(&found, parsed.text("format").unwrap_or_default())?)?;
+    ctx.print(printed(&found, format)?)?;
     let code = if failures.is_empty() { 0 } else { 1 };
     failures.into_iter().for_each(|quit| ctx.report(quit));
     Ok(code)

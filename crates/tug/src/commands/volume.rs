@@ -37,7 +37,7 @@ pub(crate) static INSPECT: Command = Command {
     flags: &[&[FORMAT]],
     arguments: Arguments::AtLeast(1),
     verbatim: false,
-    run: |ctx, parsed| inspect::inspect(ctx, parsed, |name| inspect::volume(ctx, name)),
+    run: |ctx, parsed| inspect::inspect(ctx, parsed, |name, _| inspect::volume(ctx, name)),
 };
 
 pub(crate) static LS: Command = Command {
