@@ -4,7 +4,7 @@
 # The floor of a pull: for each layer `curl | pigz -dc (zstd -dc) | tee >(openssl dgst) | tar -x`, as
 # many layers at once as there are cores.
 
-BENCH_ROUNDS=${BENCH_ROUNDS:-5}
+BENCH_ROUNDS=${BENCH_ROUNDS:-5}   # of tug and the floors; of Docker, which takes its time, BENCH_DOCKER_ROUNDS
 
 # Made once: one layer of two Debian trees, three of one, one of half a one.
 bench_image() {
@@ -48,18 +48,29 @@ took() {
 
 median() { printf '%s\n' "$@" | sort -n | sed -n "$((($# + 1) / 2))p"; }
 
-# bench_row NAME LIMIT TUG-TIMES FLOOR-TIMES
+# bench_row NAME LIMIT TUG-TIMES FLOOR-TIMES [DOCKER-TIMES [TIMES-FASTER]]
 bench_row() {
   local tug floor ratio
   # shellcheck disable=SC2086
   tug=$(median $3) floor=$(median $4)
   ratio=$(awk "BEGIN { printf \"%.2f\", $tug / ($floor > 0 ? $floor : 1) }")
-  printf '%-28s tug %6d ms   floor %6d ms   ratio %5s   promised <= %s x   %s\n' "$1" "$tug" "$floor" "$ratio" "$2" \
-    "$(awk "BEGIN { print ($ratio <= $2) ? \"kept\" : \"NOT KEPT\" }")"
+  printf '%-28s tug %6d ms   floor %6d ms   ratio %5s   promised <= %s x   %s%s\n' "$1" "$tug" "$floor" "$ratio" "$2" \
+    "$(awk "BEGIN { print ($ratio <= $2) ? \"kept\" : \"NOT KEPT\" }")" "$(bench_docker_column "$tug" "${5:-}" "${6:-}")"
 }
 
-bench_most() { # NAME UNIT LIMIT VALUE
-  printf '%-28s tug %6s %s   promised <= %s %s   %s\n' "$1" "$4" "$2" "$3" "$2" "$(awk "BEGIN { print ($4 <= $3) ? \"kept\" : \"NOT KEPT\" }")"
+# bench_docker_column TUG DOCKER-TIMES [TIMES-FASTER]
+bench_docker_column() {
+  local docker
+  [ -n "${2:-}" ] || return 0
+  # shellcheck disable=SC2086
+  docker=$(median $2)
+  awk "BEGIN { x = $docker / ($1 > 0 ? $1 : 1); printf \"   Docker %d ms: %.1f x\", $docker, x
+    if (\"${3:-}\" != \"\") printf \", promised >= ${3:-0} x: %s\", (x >= ${3:-0}) ? \"kept\" : \"NOT KEPT\" }"
+}
+
+bench_most() { # NAME UNIT LIMIT VALUE [DOCKER-TIMES]
+  printf '%-28s tug %6s %s   promised <= %s %s   %s%s\n' "$1" "$4" "$2" "$3" "$2" \
+    "$(awk "BEGIN { print ($4 <= $3) ? \"kept\" : \"NOT KEPT\" }")" "$(bench_docker_column "$4" "${5:-}")"
 }
 
 bench_floor_layer() { # URL DECOMPRESSOR DIRECTORY
@@ -99,30 +110,27 @@ bench_images() {
 }
 
 bench_pulls() {
-  local kind tug floor round
+  local kind tug floor docker round
   for kind in gzip zstd; do
-    tug="" floor=""
+    tug="" floor="" docker=""
     for ((round = 0; round < BENCH_ROUNDS; round++)); do
       bench_wipe
       took bench_floor_pull "$1" "$kind" "$bench_dir/fs/floor"; floor="$floor $TOOK"
       bench_wipe
       took bench_tug pull -q "$1/library/bench:$kind"; tug="$tug $TOOK"
+      if bench_has_docker && [ "$round" -lt "$BENCH_DOCKER_ROUNDS" ]; then
+        bench_docker image rm -f "127.0.0.1:5000/library/bench:$kind" || true
+        took bench_docker pull -q "127.0.0.1:5000/library/bench:$kind"; docker="$docker $TOOK"
+      fi
     done
-    bench_row "pull, $kind" 0.9 "$tug" "$floor"
+    bench_row "pull, $kind" 0.9 "$tug" "$floor" "$docker" 3
     bench_wipe
     bench_most "memory of a pull, $kind" MB 150 "$("$DEVTOOL" peak "$PRODUCT" --data-root "$bench_dir/fs/store" --exec-root "$bench_dir/exec" pull -q "$1/library/bench:$kind")"
   done
-  if docker info >/dev/null 2>&1; then
-    docker image rm -f "$1/library/bench:gzip" >/dev/null 2>&1 || true
-    took docker pull -q "$1/library/bench:gzip"; say "docker pull, gzip: $TOOK ms"
-    docker image rm -f "$1/library/bench:gzip" >/dev/null
-  else
-    loud "skipped: docker pull (no Docker answers here)"
-  fi
 }
 
 bench_archives() {
-  local fs=$bench_dir/fs tug floor_create="" floor_extract="" save="" load="" import="" export="" round
+  local fs=$bench_dir/fs tug floor_create="" floor_extract="" save="" load="" import="" export="" round docker
   bench_wipe
   bench_tug pull -q "$1/library/bench:gzip"
   bench_tug tag "$1/library/bench:gzip" bench
@@ -142,15 +150,37 @@ bench_archives() {
     took "$PRODUCT" --data-root "$fs/other" --exec-root "$bench_dir/exec2" import "$fs/flat.tar" flat >/dev/null; import="$import $TOOK"
     bench_quiet; rm -rf "$fs/other"
   done
-  bench_row "save" 1.5 "$save" "$floor_create"
-  bench_row "export" 1.5 "$export" "$floor_create"
-  bench_row "load" 1.5 "$load" "$floor_extract"
-  bench_row "import" 1.5 "$import" "$floor_extract"
+  docker=(_ _ _ _)
+  ! bench_has_docker || bench_docker_archives
+  bench_row "save" 1.5 "$save" "$floor_create" "${docker[0]#_}"
+  bench_row "export" 1.5 "$export" "$floor_create" "${docker[1]#_}"
+  bench_row "load" 1.5 "$load" "$floor_extract" "${docker[2]#_}"
+  bench_row "import" 1.5 "$import" "$floor_extract" "${docker[3]#_}"
   rm -rf "$fs"/{flat,flat.tar,saved.tar,out.tar}
 }
 
+# The same by Docker, into ${docker[@]}.
+bench_docker_archives() {
+  local round
+  bench_docker tag 127.0.0.1:5000/library/bench:gzip bench
+  bench_docker create --name bench bench true
+  for ((round = 0; round < BENCH_DOCKER_ROUNDS; round++)); do
+    rm -f "$fs/out.tar"; took bench_docker save -o "$fs/out.tar" bench; docker[0]+=" $TOOK"
+    rm -f "$fs/out.tar"; took bench_docker export -o "$fs/out.tar" bench; docker[1]+=" $TOOK"
+    rm -f "$fs/out.tar"
+  done
+  bench_docker rm bench
+  for ((round = 0; round < BENCH_DOCKER_ROUNDS; round++)); do
+    bench_docker image prune -af
+    took bench_docker load -q -i "$fs/saved.tar"; docker[2]+=" $TOOK"
+    bench_docker image prune -af
+    took bench_docker import "$fs/flat.tar" flat; docker[3]+=" $TOOK"
+  done
+  bench_docker load -q -i "$fs/saved.tar"
+}
+
 bench_small() {
-  local tag="" commit="" round before free start
+  local tag="" commit="" docker_tag="" docker_commit="" round before free start
   "$DEVTOOL" push "$LAYOUT" "$1" busybox:latest >/dev/null
   bench_tug pull -q "$1/library/busybox:latest"
   bench_tug run --name small "$1/library/busybox:latest" sh -c 'echo hello >/etc/hello; mkdir /srv; echo x >/srv/x'
@@ -158,10 +188,17 @@ bench_small() {
     took bench_tug tag bench "bench:$round"; tag="$tag $TOOK"
     took bench_tug commit small "small:$round"; commit="$commit $TOOK"
   done
+  if bench_has_docker; then
+    bench_docker run --name small busybox sh -c 'echo hello >/etc/hello; mkdir /srv; echo x >/srv/x'
+    for ((round = 0; round < 20; round++)); do
+      took bench_docker tag bench "bench:$round"; docker_tag="$docker_tag $TOOK"
+      took bench_docker commit small "small:$round"; docker_commit="$docker_commit $TOOK"
+    done
+  fi
   # shellcheck disable=SC2086
-  bench_most tag ms 6 "$(median $tag)"
+  bench_most tag ms 6 "$(median $tag)" "$docker_tag"
   # shellcheck disable=SC2086
-  bench_most "commit of a small change" ms 15 "$(median $commit)"
+  bench_most "commit of a small change" ms 15 "$(median $commit)" "$docker_commit"
   bench_tug rm -f small bench
   sync -f "$bench_dir/fs"
   before=$(stat -f -c %f "$bench_dir/fs")

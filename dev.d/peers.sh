@@ -172,7 +172,7 @@ peers_inside() {
   echo 1 >/proc/sys/net/ipv4/ip_forward
   hostname "peer$number"
   mount --bind "$tree" "$tree"
-  cd "$tree"
+  cd "$tree" || exit 1
   mount -t proc proc proc
   mount -t sysfs sysfs sys
   peers_cgroups sys/fs/cgroup

@@ -42,13 +42,15 @@ registry_end() {
 with_registry() {
   local dir status=0
   dir=$(mktemp -d)
+  # What the caller has to do at the end comes after: a shell has one trap.
   # shellcheck disable=SC2064
-  trap "registry_end '$dir'; rm -rf '$dir'" EXIT
+  trap "registry_end '$dir'; rm -rf '$dir'; ${at_exit:-:}" EXIT
   registry_launch "$dir"
   "$@" "$(cat "$dir/address")" || status=$?
   registry_end "$dir"
   rm -rf "$dir"
-  trap - EXIT
+  # shellcheck disable=SC2064
+  trap "${at_exit:--}" EXIT
   return $status
 }
 

@@ -110,7 +110,8 @@ fn lists_have_dockers_lines() {
     let ours = &mut parsed(s.tug(&["system", "df", "-v", "--format", "json"]).ok())[0];
     let docker = &mut parsed(&recorded("df-v.json"))[0];
     for (part, line) in [("Images", "ID"), ("Containers", "ID"), ("Volumes", "Name")] {
-        let of = |all: &Value| sorted(timeless(&all[part].as_array().map(lines).unwrap()));
+        let of =
+            |all: &Value| sorted(timeless(&all[part].as_array().map(|all| lines(all)).unwrap()));
         let (ours, docker) = (of(ours), of(docker));
         assert_eq!(ours.len(), docker.len(), "{part}");
         for (ours, docker) in ours.iter().zip(&docker) {
@@ -122,7 +123,7 @@ fn lists_have_dockers_lines() {
     }
 }
 
-fn lines(values: &Vec<Value>) -> String {
+fn lines(values: &[Value]) -> String {
     values.iter().map(ToString::to_string).collect()
 }
 
