@@ -42,3 +42,8 @@ fn volumes_and_images() {
 fn wrong_use() {
     play("wrong");
 }
+
+#[test]
+fn builds() {
+    play("build");
+}
