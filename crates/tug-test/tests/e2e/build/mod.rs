@@ -10,6 +10,7 @@ mod kills;
 mod mounts;
 mod outputs;
 mod release;
+mod secrets;
 mod seeds;
 mod stages;
 
