@@ -4,7 +4,7 @@ use crate::counting::tree_size;
 use crate::record::Record;
 use crate::view::ImageRemoval;
 use crate::{Engine, Error, RemoveOptions};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use tug_store::ContainerState;
 use tug_types::{ContainerId, Digest, Explain, Kind};
 
@@ -106,17 +106,5 @@ impl Engine {
             }
         }
         Ok(pruned)
-    }
-
-    /// Forgets what builds remember, and deletes the layers only they had. Answers with the bytes
-    /// that frees.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub fn prune_build_cache(&self) -> Result<u64, Error> {
-        let size = self.store.cache_size()?;
-        let layers = self.store.shrink_cache(0, &BTreeSet::new())?;
-        self.delete_later(self.store.discard(&layers, &[])?)?;
-        Ok(size)
     }
 }

@@ -124,7 +124,8 @@ fn system_prune_takes_everything_at_once() {
     let s = Sandbox::new();
     image(&s, "free:1", "x");
     s.tug(&["run", "--name", "done", "-v", "/data", "busybox", "true"]).ok();
-    s.tug(&["system", "prune", "-f", "--volumes", "--filter", "until=1h"]).code(1).says("until");
+    s.tug(&["system", "prune", "-f", "--volumes", "--filter", "until=1h"])
+        .refused(1, "The \"until\" filter is not supported with \"--volumes\"");
     let pruned = s.tug(&["system", "prune", "-af", "--volumes"]);
     pruned
         .shows("Deleted Containers:")
@@ -168,6 +169,23 @@ fn df_counts_shared_layers_once() {
     let json: serde_json::Value = serde_json::from_str(json.ok()).unwrap_or_default();
     assert_eq!(json["Images"].as_array().map(Vec::len), Some(1), "one row, for all of its names");
     assert_eq!(json["Containers"][0]["Names"], "c1");
+}
+
+#[test]
+fn what_builds_remember_is_told_and_what_images_share_is_kept_without_all() {
+    let s = Sandbox::new();
+    std::fs::write(s.dir().join("Dockerfile"), "FROM busybox\nRUN echo x > /x\n").unwrap();
+    let build = || s.tug(&["build", "--progress=plain", "-t", "built:1", "."]);
+    build().code(0);
+    assert!(!s.tug(&["system", "prune", "-f"]).ok().contains("build cache"));
+    build().says("CACHED");
+    s.tug(&["rmi", "built:1"]).ok();
+    s.tug(&["system", "prune", "-f", "--filter", "until=1h"]).ok();
+    build().says("CACHED");
+    s.tug(&["rmi", "built:1"]).ok();
+    let told = s.tug(&["system", "prune", "-f"]);
+    assert!(told.shows("Deleted build cache objects:\n").lines().len() >= 3, "{told}");
+    assert!(!build().stderr.contains("CACHED"));
 }
 
 /// Sizes as `df` has them: containers', volumes'.

@@ -80,12 +80,7 @@ fn prune(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
         return Ok(0);
     }
     let pruned = prune_cache(ctx.engine.settings(), &options).map_err(|e| Quit::failed(&e))?;
-    let mut text = String::new();
-    if !pruned.entries.is_empty() {
-        text.push_str("Deleted build cache objects:\n");
-        pruned.entries.iter().for_each(|id| text.push_str(&format!("{id}\n")));
-        text.push('\n');
-    }
+    let text = super::prune::cache_lines(&pruned.entries);
     ctx.print(format!("{text}Total reclaimed space: {}\n", human::size(pruned.bytes, 4)))?;
     Ok(0)
 }

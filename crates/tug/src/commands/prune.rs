@@ -6,8 +6,10 @@ use crate::quit::Quit;
 use crate::text::human;
 use crate::value::filter::{self, Filters};
 use crate::value::{duration, moment};
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::io::BufRead;
+use tug_build::{PruneOptions, prune_cache};
 use tug_engine::{ImageRemoval, Pruned};
 use tug_types::ContainerId;
 
@@ -117,7 +119,7 @@ fn system(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
     let choice = Choice::of(parsed, &["label", "label!", "until"])?;
     let (all, with_volumes) = (parsed.on("all"), parsed.on("volumes"));
     if with_volumes && choice.filters.has("until") {
-        return Err(Quit::invalid("the \"until\" filter is not supported with \"--volumes\"")
+        return Err(Quit::invalid("The \"until\" filter is not supported with \"--volumes\"")
             .with_hint("prune volumes on their own: `tug volume prune`"));
     }
     if !confirmed(ctx, parsed, &system_warning(parsed, all, with_volumes))? {
@@ -137,9 +139,16 @@ fn system(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
     let images = ctx.engine.prune_images(all, &takes)?;
     reclaimed += images.reclaimed;
     text.push_str(&image_lines(&images));
-    // What builds remember has neither labels nor one age.
+    // What builds remember has no labels.
+    if !["label", "label!"].iter().any(|name| choice.filters.has(name)) {
+        let now = jiff::Timestamp::now().as_second();
+        let age = |until: i64| now.saturating_sub(until).max(0).saturating_mul(1_000_000_000);
+        let options = PruneOptions { all, keep: 0, older_than: choice.until.map(age) };
+        let cache = prune_cache(ctx.engine.settings(), &options).map_err(|e| Quit::failed(&e))?;
+        reclaimed += cache.bytes;
+        text.push_str(&cache_lines(&cache.entries));
+    }
     if !choice.is_narrowed() {
-        reclaimed += ctx.engine.prune_build_cache()?;
         ctx.engine.collect()?;
     }
     ctx.print(text + &total(reclaimed)).map(|()| 0)
@@ -155,7 +164,8 @@ fn system_warning(parsed: &Parsed<'_>, all: bool, volumes: bool) -> String {
         true => "  - all images without at least one container associated to them\n  - all build cache\n",
         false => "  - all dangling images\n  - unused build cache\n",
     });
-    let filters: Vec<&str> = parsed.all("filter").collect();
+    let mut filters: Vec<&str> = parsed.all("filter").collect();
+    filters.sort_by(|one, other| natural(one, other));
     if !filters.is_empty() {
         text.push_str("\n  Items to be pruned will be filtered with:\n");
         filters.iter().for_each(|filter| text.push_str(&format!("  - {filter}\n")));
@@ -180,6 +190,10 @@ fn volume_lines(pruned: &Pruned<String>) -> String {
     section("Deleted Volumes", pruned.removed.iter().map(|name| format!("{name}\n")))
 }
 
+pub(super) fn cache_lines(ids: &[String]) -> String {
+    section("Deleted build cache objects", ids.iter().map(|id| format!("{id}\n")))
+}
+
 fn section(title: &str, lines: impl Iterator<Item = String>) -> String {
     match lines.collect::<String>() {
         none if none.is_empty() => none,
@@ -189,6 +203,34 @@ fn section(title: &str, lines: impl Iterator<Item = String>) -> String {
 
 fn total(bytes: u64) -> String {
     format!("Total reclaimed space: {}\n", human::size(bytes, 4))
+}
+
+/// Numbers in a text are compared as numbers: `a9` comes before `a10`.
+fn natural(one: &str, other: &str) -> Ordering {
+    let digits =
+        |text: &str| text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (mut one, mut other) = (one, other);
+    loop {
+        let (here, there) = (digits(one), digits(other));
+        if here > 0 && there > 0 {
+            let (number, rest) = one.split_at(here);
+            let (other_number, other_rest) = other.split_at(there);
+            let value = |number: &str| number.trim_start_matches('0').to_owned();
+            let (value, other_value) = (value(number), value(other_number));
+            let order = value.len().cmp(&other_value.len()).then_with(|| value.cmp(&other_value));
+            if order.is_ne() {
+                return order;
+            }
+            (one, other) = (rest, other_rest);
+            continue;
+        }
+        let (mut chars, mut other_chars) = (one.chars(), other.chars());
+        let (next, other_next) = (chars.next(), other_chars.next());
+        if next != other_next || next.is_none() {
+            return next.cmp(&other_next);
+        }
+        (one, other) = (chars.as_str(), other_chars.as_str());
+    }
 }
 
 /// Asks, unless `--force` says not to.
@@ -273,12 +315,15 @@ mod tests {
              - unused build cache\n\n"
         );
         assert_eq!(
-            warning("-a --volumes --filter label=x"),
+            warning(
+                "-a --volumes --filter label=b --filter label!=a --filter label=a10 --filter label=a9"
+            ),
             "WARNING! This will remove:\n  - all stopped containers\n  \
              - all networks not used by at least one container\n  \
              - all anonymous volumes not used by at least one container\n  \
              - all images without at least one container associated to them\n  \
-             - all build cache\n\n  Items to be pruned will be filtered with:\n  - label=x\n\n"
+             - all build cache\n\n  Items to be pruned will be filtered with:\n  \
+             - label!=a\n  - label=a9\n  - label=a10\n  - label=b\n\n"
         );
     }
 
@@ -301,6 +346,7 @@ mod tests {
             )
         );
         assert_eq!(volume_lines(&Pruned { removed: Vec::new(), reclaimed: 0 }), "");
+        assert_eq!(cache_lines(&["abc".to_owned()]), "Deleted build cache objects:\nabc\n\n");
     }
 
     #[test]
