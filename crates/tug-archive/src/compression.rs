@@ -14,7 +14,14 @@ pub enum Compression {
     Gzip,
     /// RFC 8878, one frame or several, skippable ones included.
     Zstd,
+    /// One stream or several.
+    Xz,
+    /// One stream or several.
+    Bzip2,
 }
+
+/// What a decoder may take for its dictionary, in KiB. `xz -9` needs 65 MiB; a header may ask for 4 GiB.
+const XZ_MEMORY: u32 = 256 << 10;
 
 /// Bytes needed by [`Compression::detect`].
 pub const MAGIC_LENGTH: usize = 6;
@@ -22,22 +29,15 @@ pub const MAGIC_LENGTH: usize = 6;
 impl Compression {
     /// Recognises the first bytes of a stream ([`MAGIC_LENGTH`] of them, fewer if it ends sooner).
     /// Whatever is not known to be compressed is taken as plain.
-    ///
-    /// # Errors
-    /// [`Error::UnsupportedCompression`] for bzip2 and xz.
-    pub fn detect(prefix: &[u8]) -> Result<Self> {
-        const SKIPPABLE: std::ops::RangeInclusive<u8> = 0x50..=0x5f;
+    pub const fn detect(prefix: &[u8]) -> Self {
         match prefix {
-            [0x1f, 0x8b, ..] => Ok(Self::Gzip),
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Ok(Self::Zstd),
-            [first, 0x2a, 0x4d, 0x18, ..] if SKIPPABLE.contains(first) => Ok(Self::Zstd),
-            [b'B', b'Z', b'h', b'1'..=b'9', 0x31 | 0x17, ..] => {
-                Err(Error::UnsupportedCompression { name: "bzip2" })
-            }
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => {
-                Err(Error::UnsupportedCompression { name: "xz" })
-            }
-            _ => Ok(Self::None),
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
+            // Skippable frames.
+            [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
+            [b'B', b'Z', b'h', b'1'..=b'9', 0x31 | 0x17, ..] => Self::Bzip2,
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Xz,
+            _ => Self::None,
         }
     }
 
@@ -47,6 +47,8 @@ impl Compression {
             Self::None => "uncompressed",
             Self::Gzip => "gzip",
             Self::Zstd => "zstd",
+            Self::Xz => "xz",
+            Self::Bzip2 => "bzip2",
         }
     }
 }
@@ -66,12 +68,14 @@ enum Inner<R: Read> {
     Plain(Source<R>),
     Gzip(Members<Source<R>>),
     Zstd(Box<zstd::stream::read::Decoder<'static, Source<R>>>),
+    Xz(Box<lzma_rust2::XzReader<Source<R>>>),
+    Bzip2(Box<bzip2::bufread::MultiBzDecoder<Source<R>>>),
 }
 
 /// Looks at the first bytes of `source` and uncompresses accordingly.
 ///
 /// # Errors
-/// When the source cannot be read, or is compressed in an unsupported way.
+/// When the source cannot be read.
 pub fn decoder<R: Read>(mut source: R) -> Result<Decoder<R>> {
     let mut prefix = vec![0; MAGIC_LENGTH];
     let mut filled = 0;
@@ -84,7 +88,7 @@ pub fn decoder<R: Read>(mut source: R) -> Result<Decoder<R>> {
         }
     }
     prefix.truncate(filled);
-    let compression = Compression::detect(&prefix)?;
+    let compression = Compression::detect(&prefix);
     let source = BufReader::with_capacity(INPUT, Cursor::new(prefix).chain(source));
     let inner = match compression {
         Compression::None => Inner::Plain(source),
@@ -93,6 +97,10 @@ pub fn decoder<R: Read>(mut source: R) -> Result<Decoder<R>> {
             zstd::stream::read::Decoder::with_buffer(source)
                 .map_err(|source| Error::StartDecoder { name: "zstd", source })?,
         )),
+        Compression::Xz => {
+            Inner::Xz(Box::new(lzma_rust2::XzReader::new_mem_limit(source, true, XZ_MEMORY)))
+        }
+        Compression::Bzip2 => Inner::Bzip2(Box::new(bzip2::bufread::MultiBzDecoder::new(source))),
     };
     Ok(Decoder { inner })
 }
@@ -104,6 +112,8 @@ impl<R: Read> Decoder<R> {
             Inner::Plain(_) => Compression::None,
             Inner::Gzip(_) => Compression::Gzip,
             Inner::Zstd(_) => Compression::Zstd,
+            Inner::Xz(_) => Compression::Xz,
+            Inner::Bzip2(_) => Compression::Bzip2,
         }
     }
 }
@@ -114,6 +124,13 @@ impl<R: Read> Read for Decoder<R> {
             Inner::Plain(source) => source.read(buffer),
             Inner::Gzip(members) => members.read(buffer),
             Inner::Zstd(decoder) => decoder.read(buffer),
+            Inner::Xz(decoder) => decoder.read(buffer).map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => {
+                    io::Error::new(error.kind(), "the data ends in the middle of the xz stream")
+                }
+                _ => error,
+            }),
+            Inner::Bzip2(decoder) => decoder.read(buffer),
         }
     }
 }

@@ -41,10 +41,6 @@ impl fmt::Debug for EntryName {
 pub enum Error {
     #[error("read the archive")]
     Read { source: io::Error },
-    #[error(
-        "the data is compressed with {name}; only gzip, zstd and uncompressed data can be read"
-    )]
-    UnsupportedCompression { name: &'static str },
     #[error("start the {name} decompressor")]
     StartDecoder { name: &'static str, source: io::Error },
 
@@ -153,12 +149,6 @@ impl Explain for Error {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::UnsupportedCompression { name } => {
-                let program = if *name == "bzip2" { "bunzip2" } else { "unxz" };
-                Some(format!(
-                    "uncompress it first: `{program} < FILE | tug load` or `| tug import -`"
-                ))
-            }
             Self::Unpack { source, .. } if source.raw_os_error() == Some(NO_SPACE) => {
                 Some("make room, for example with `tug system prune`".to_owned())
             }

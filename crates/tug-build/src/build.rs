@@ -587,6 +587,11 @@ pub fn unpack_context(input: impl std::io::Read, into: &Path) -> Result<(), Buil
     tug_archive::unpack(&mut reader, into, &options).map(drop).map_err(failed)
 }
 
+/// Whether a stream that begins so is compressed, and thus no Dockerfile.
+pub fn is_compressed(head: &[u8]) -> bool {
+    tug_archive::Compression::detect(head) != tug_archive::Compression::None
+}
+
 /// An ignore file; its size when there is one.
 fn read_rules(path: &Path) -> Result<(Rules, Option<u64>), BuildError> {
     match std::fs::read(path) {

@@ -29,7 +29,7 @@ mod prune;
 mod request;
 mod signal;
 
-pub use build::{Build, Built, Cancel, unpack_context};
+pub use build::{Build, Built, Cancel, is_compressed, unpack_context};
 pub use error::BuildError;
 pub use explain::Explanation;
 pub use files::copy::CopyError;

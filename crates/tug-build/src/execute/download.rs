@@ -17,31 +17,17 @@ use std::sync::Arc;
 use tug_archive::{UnpackOptions, Whiteouts};
 
 /// Whether a file is a tar, compressed or not.
-///
-/// # Errors
-/// When it is called an archive but compressed in a way that cannot be read here.
-pub(super) fn is_archive(file: OwnedFd, name: &str) -> Result<bool, BuildError> {
-    let mut decoder = match tug_archive::decoder(File::from(file)) {
-        Ok(decoder) => decoder,
-        Err(source @ tug_archive::Error::UnsupportedCompression { .. }) => {
-            let lower = name.to_ascii_lowercase();
-            let archive = [".tar.", ".txz", ".tbz", ".tbz2"].iter().any(|end| lower.contains(end));
-            return match archive {
-                true => Err(BuildError::Unpack { name: name.to_owned(), source }),
-                false => Ok(false),
-            };
-        }
-        Err(_) => return Ok(false),
-    };
+pub(super) fn is_archive(file: OwnedFd) -> bool {
+    let Ok(mut decoder) = tug_archive::decoder(File::from(file)) else { return false };
     let mut block = [0; 512];
     let mut filled = 0;
     while filled < block.len() {
         match decoder.read(&mut block[filled..]) {
-            Ok(0) | Err(_) => return Ok(false),
+            Ok(0) | Err(_) => return false,
             Ok(count) => filled += count,
         }
     }
-    Ok(is_header(&block))
+    is_header(&block)
 }
 
 /// A tar header's checksum counts every byte, its own field as spaces.

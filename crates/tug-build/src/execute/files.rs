@@ -230,7 +230,7 @@ impl Worker<'_> {
         let failed =
             |errno: rustix::io::Errno| BuildError::files("open", &found.real)(errno.into());
         let open = || rooted::open(tree.root(), &found.real, flags).map_err(failed);
-        if !super::download::is_archive(open()?, &found.written)? {
+        if !super::download::is_archive(open()?) {
             return Ok(false);
         }
         let owner = writer_owner(copy, target)?;
@@ -251,7 +251,7 @@ impl Worker<'_> {
             let opened = std::fs::File::open(&file.path);
             Ok(opened.map_err(BuildError::files("open", &file.path))?.into())
         };
-        if unpack && super::download::is_archive(open()?, &file.file_name)? {
+        if unpack && super::download::is_archive(open()?) {
             let owner = writer_owner(copy, target)?;
             let dir = writer.make_dirs(&copy.destination, owner.unwrap_or_default())?;
             return super::download::unpack_into(open()?, &file.file_name, target, &dir, owner);

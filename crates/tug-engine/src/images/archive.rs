@@ -183,13 +183,13 @@ impl Sink<'_> {
         let start = read_start(&mut members.body()).map_err(unreadable)?;
         let compression = Compression::detect(&start);
         let member = match compression {
-            Ok(Compression::Gzip | Compression::Zstd) => {
+            Compression::Gzip | Compression::Zstd | Compression::Xz | Compression::Bzip2 => {
                 let spooled = self.spool(head, &start, members)?;
                 // The threads outlive the sender, so they are there to take it.
                 let _ = spool.send(spooled);
                 return Ok(None);
             }
-            Ok(Compression::None) if is_tar(&start, head.size) => {
+            Compression::None if is_tar(&start, head.size) => {
                 if let Some(known) = self.known(&head.name) {
                     return Ok(Some(known));
                 }
@@ -206,12 +206,7 @@ impl Sink<'_> {
                 let digest = super::intake::digest_of(&bytes);
                 Member::Metadata { bytes, digest }
             }
-            Err(error) => {
-                let Failure { kind, message, hint, subject } = error.failure();
-                let message = format!("archive member {:?}: {message}", head.name);
-                Member::Broken(Failure { kind, message, hint, subject })
-            }
-            Ok(_) => Member::Other,
+            _ => Member::Other,
         };
         Ok(Some(member))
     }

@@ -161,10 +161,10 @@ fn damaged_streams_leave_nothing() {
         "{error:?}"
     );
     fixture.assert_nothing_left();
-    let error = fixture.layers.unpack(&fixture.lease, &b"BZh91AY&SY"[..], None).unwrap_err();
-    assert!(error.failure().message.contains("bzip2"), "{error:?}");
-    let error = fixture.layers.unpack(&fixture.lease, &b"\xfd7zXZ\0"[..], None).unwrap_err();
-    assert!(error.failure().message.contains("xz"), "{error:?}");
+    for cut in [&b"BZh91AY&SY"[..], &b"\xfd7zXZ\0"[..]] {
+        let error = fixture.layers.unpack(&fixture.lease, cut, None).unwrap_err();
+        assert!(matches!(error, LayerError::Read { .. }), "{error:?}");
+    }
     fixture.assert_nothing_left();
 }
 

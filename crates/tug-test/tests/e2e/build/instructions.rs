@@ -208,3 +208,30 @@ fn the_configuration_and_history_are_buildkits_to_the_byte() {
     again.build(&other, &["--build-arg", "SOURCE_DATE_EPOCH=10", "--label", "c=d"]);
     assert_eq!(other.inspect("app")["Id"], s.inspect("app")["Id"]);
 }
+
+#[test]
+fn archives_of_every_compression_are_added_imported_and_contexts() {
+    let s = Sandbox::new();
+    let dir = s.path("packed");
+    let made = s.shell(&format!(
+        "mkdir -p {dir}/tree/sub && cd {dir} && echo in > tree/sub/f && printf 'FROM busybox\\nCOPY sub/f /f\\n' > tree/Dockerfile \
+         && tar cf a.tar -C tree . && xz -9k a.tar && bzip2 -k a.tar && gzip -k a.tar && zstd -q a.tar \
+         && cat a.tar.xz a.tar.xz > /dev/null && head -c 100 a.tar.xz > cut.tar.xz \
+         && xz --lzma2=preset=0,dict=512MiB -c a.tar > greedy.tar.xz && xz -dc greedy.tar.xz > /dev/null"
+    ));
+    made.ok();
+    for end in ["tar", "tar.xz", "tar.bz2", "tar.gz", "tar.zst"] {
+        let p = Project::new(&s, &format!("FROM busybox\nADD a.{end} /to/\n"), &[]);
+        s.shell(&format!("cp {dir}/a.{end} {}", p.path())).ok();
+        p.build(&s, &[]);
+        assert_eq!(in_app(&s, "cat /to/sub/f"), "in", "{end}");
+        s.shell(&format!("\"$TUG\" build -q -t app - < {dir}/a.{end}")).ok();
+        assert_eq!(in_app(&s, "cat /f"), "in", "{end}");
+        s.tug(&["import", &format!("{dir}/a.{end}"), "imported"]).ok();
+        s.tug(&["rmi", "imported"]).ok();
+    }
+    s.tug(&["import", &format!("{dir}/cut.tar.xz"), "x"])
+        .code(1)
+        .says("ends in the middle of the xz stream");
+    s.tug(&["import", &format!("{dir}/greedy.tar.xz"), "x"]).code(1).says("memory too big");
+}

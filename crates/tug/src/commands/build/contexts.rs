@@ -57,7 +57,7 @@ fn stdin(parsed: &Parsed<'_>) -> Result<Opened, Quit> {
         }
     }
     head.truncate(filled);
-    let compressed = head.starts_with(&[0x1f, 0x8b]) || head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
+    let compressed = tug_build::is_compressed(&head);
     let tar = head.get(257..262) == Some(b"ustar");
     let rest = std::io::Cursor::new(head).chain(input);
     if !compressed && !tar {
