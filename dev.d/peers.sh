@@ -83,27 +83,25 @@ peers_alive() { [ -s "$1/pid" ] && grep -qzxF "tug-peer=$1" "/proc/$(cat "$1/pid
 
 # peers_start RUN DATA [OPTION…]: dockerd with its socket at RUN/docker.sock and its data root at DATA.
 peers_start() {
-  local run=$1 data=$2 number pid tries
+  local run=$1 data=$2 pid tries gate
   shift 2
   need_root peers
   peers_alive "$run" && return
   [ ${#run} -lt 90 ] || die "$run is too long a path for a socket"
   [ -d "$run" ] && peers_clean "$run"
   mkdir -p "$run" "$data" "$REGISTRY_DIR/storage"
-  number=$(peers_number) || die "no free number for a peer's network"
-  echo "$number" >"$run/number"
   mkfifo "$run/gate"
+  { declare -p REGISTRY_DIR PEERS_TREE LAYOUT; declare -f peers_inside peers_cgroups; echo 'peers_inside "$@"'; } >"$run/inside"
   # unshare itself enters the new network; its child is PID 1 of the rest and takes the pivoted root.
   # What the shell has open (a lock, a terminal) must not stay open as long as dockerd runs.
   setsid unshare --mount --propagation private --net --ipc --uts --pid --fork --kill-child \
-    bash -euo pipefail -c "$(declare -p REGISTRY_DIR PEERS_TREE LAYOUT); $(declare -f peers_inside peers_cgroups); peers_inside \"\$@\"" \
-    bash "tug-peer=$run" "$run" "$data" "$number" "$@" </dev/null >"$run/log" 2>&1 3>&- 4>&- 9>&- &
+    bash -euo pipefail "$run/inside" "tug-peer=$run" "$run" "$data" "$@" </dev/null >"$run/log" 2>&1 3>&- 4>&- 9>&- &
   pid=$!
   disown "$pid"
   echo "$pid" >"$run/pid"
-  peers_network "$number" "$pid"
+  peers_network "$run" "$pid" || { peers_stop "$run"; die "no network for a peer"; }
   # Opened for reading too: should the other side have died, this does not wait for it.
-  exec {gate}<>"$run/gate" && echo go >&"$gate"
+  exec {gate}<>"$run/gate" && cat "$run/number" >&"$gate"
   for ((tries = 0; tries < 600; tries++)); do
     if [ -S "$run/docker.sock" ] && curl -fsS -o /dev/null --unix-socket "$run/docker.sock" http://d/_ping 2>/dev/null; then
       exec {gate}>&-
@@ -131,18 +129,10 @@ peers_images() {
   done < <(jq -r '.manifests[] | "\(.annotations["io.containerd.image.name"]) \(.digest)"' "$LAYOUT/index.json")
 }
 
-# A number nobody uses: of the subnet, the link, the table and the cgroup.
-peers_number() {
-  local number
-  for ((number = 1; number < 64; number++)); do
-    [ -e "/sys/class/net/tugpeer$number" ] || { echo "$number"; return; }
-  done
-  return 1
-}
-
-# peers_network NUMBER PID: the link, and a table of its own that masquerades its subnet.
+# peers_network RUN PID: the link, and a table of its own that masquerades its subnet. The first number whose
+# link is not there becomes that of the subnet, the link, the table and the cgroup.
 peers_network() {
-  local link=tugpeer$1 subnet=10.213.$1 out mtu tries
+  local number link subnet out mtu tries
   for ((tries = 0; tries < 200; tries++)); do
     [ "$(readlink "/proc/$2/ns/net")" != "$(readlink /proc/self/ns/net)" ] && break
     sleep 0.02
@@ -150,11 +140,14 @@ peers_network() {
   out=$(ip -o route show default | grep -o 'dev [^ ]*' | head -n 1 | cut -d' ' -f2)
   mtu=$(cat "/sys/class/net/${out:-lo}/mtu")
   [ "$mtu" -le 1500 ] || mtu=1500
-  ip link add "$link" mtu "$mtu" type veth peer name eth0 mtu "$mtu" netns "$2"
-  ip address add "$subnet.1/30" dev "$link"
-  ip link set "$link" up
-  nft -f - <<NFT
-table ip tug_peer_$1 {
+  for ((number = 1; ; number++)); do
+    [ "$number" -lt 64 ] || return 1
+    link=tugpeer$number subnet=10.213.$number
+    ip link add "$link" mtu "$mtu" type veth peer name eth0 mtu "$mtu" netns "$2" 2>/dev/null && break
+  done
+  echo "$number" >"$1/number"
+  ip address add "$subnet.1/30" dev "$link" && ip link set "$link" up && nft -f - <<NFT
+table ip tug_peer_$number {
   chain after { type nat hook postrouting priority srcnat; ip saddr $subnet.0/30 oifname != "$link" masquerade; }
 }
 NFT
@@ -162,9 +155,9 @@ NFT
 
 # Inside, before dockerd: PID 1 of the new pid namespace, in the new mount namespace.
 peers_inside() {
-  local run=$2 data=$3 number=$4 tree=$PEERS_TREE
-  shift 4
-  read -r _ <"$run/gate"
+  local run=$2 data=$3 number tree=$PEERS_TREE
+  shift 3
+  read -r number <"$run/gate"
   ip link set lo up
   ip address add "10.213.$number.2/30" dev eth0
   ip link set eth0 up
