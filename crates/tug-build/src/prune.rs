@@ -2,7 +2,9 @@
 
 use crate::error::BuildError;
 use crate::execute::{caches_dir, now, take_cache};
+use crate::files::rooted;
 use std::collections::BTreeSet;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use tug_engine::Settings;
@@ -123,19 +125,18 @@ pub(crate) fn known_size(dir: &Path) -> u64 {
 
 /// The bytes of a tree's files: each file once, and of one with holes only what is there.
 pub(crate) fn tree_size(top: &Path) -> u64 {
-    let mut open = vec![top.to_owned()];
     let mut linked = BTreeSet::new();
     let mut total: u64 = 0;
-    while let Some(dir) = open.pop() {
-        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-            let Ok(metadata) = entry.metadata() else { continue };
-            if metadata.is_dir() {
-                open.push(entry.path());
-            } else if metadata.nlink() < 2 || linked.insert((metadata.dev(), metadata.ino())) {
-                total += metadata.len().min(metadata.blocks().saturating_mul(512));
-            }
+    let Ok(root) = rooted::open_root(top) else { return 0 };
+    // Of what is being written and deleted meanwhile, as much as there is to be seen.
+    let _ = rooted::below(root.as_fd(), |_, _, stat| {
+        let directory = rooted::kind(stat).is_dir();
+        if !directory && (stat.st_nlink < 2 || linked.insert((stat.st_dev, stat.st_ino))) {
+            let there = stat.st_size.min(stat.st_blocks.saturating_mul(512));
+            total = total.saturating_add(u64::try_from(there).unwrap_or(0));
         }
-    }
+        Ok(())
+    });
     total
 }
 

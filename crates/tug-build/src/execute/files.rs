@@ -13,7 +13,7 @@ use crate::ignore::Rules;
 use crate::ops::{Copy, CopySource, Layer, Output, layers};
 use crate::prune;
 use crate::request::FilesTo;
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{AtFlags, Timespec, Timestamps, UTIME_OMIT};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -382,7 +382,7 @@ fn missing(tree: &Tree, pattern: &str) -> Option<String> {
     }
     let (dir, name) = rooted::split(&real);
     let fd = rooted::open_dir(tree.root(), dir).ok()?;
-    let names = rooted::list(fd.as_fd()).ok()?;
+    let names = rooted::list(fd.as_fd(), |_, _| Ok::<(), rustix::io::Errno>(())).ok()?;
     let close = names
         .iter()
         .map(|(known, _)| known)
@@ -449,24 +449,22 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 
 /// Sets times that are later than the epoch back to it, in a whole tree.
 pub(super) fn clamp_times(top: &Path, epoch: i64) -> Result<(), BuildError> {
-    let mut open = vec![top.to_owned()];
-    while let Some(path) = open.pop() {
-        let stat = rustix::fs::lstat(&path)
-            .map_err(|errno| BuildError::files("look at", &path)(errno.into()))?;
-        if rooted::kind(&stat).is_dir() {
-            let entries = std::fs::read_dir(&path).map_err(BuildError::files("list", &path))?;
-            for entry in entries {
-                open.push(entry.map_err(BuildError::files("list", &path))?.path());
-            }
+    let times = Timestamps {
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_modification: Timespec { tv_sec: epoch, tv_nsec: 0 },
+    };
+    let is_late = |stat: &rustix::fs::Stat| {
+        stat.st_mtime > epoch || stat.st_mtime == epoch && stat.st_mtime_nsec > 0
+    };
+    let clamped = rooted::open_root(top).and_then(|root| {
+        rooted::below(root.as_fd(), |dir, name, stat| match is_late(stat) {
+            true => rustix::fs::utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW),
+            false => Ok(()),
+        })?;
+        match is_late(&rustix::fs::fstat(&root)?) {
+            true => rustix::fs::futimens(&root, &times),
+            false => Ok(()),
         }
-        if stat.st_mtime > epoch || stat.st_mtime == epoch && stat.st_mtime_nsec > 0 {
-            let times = Timestamps {
-                last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-                last_modification: Timespec { tv_sec: epoch, tv_nsec: 0 },
-            };
-            rustix::fs::utimensat(CWD, &path, &times, AtFlags::SYMLINK_NOFOLLOW)
-                .map_err(|errno| BuildError::files("set the times of", &path)(errno.into()))?;
-        }
-    }
-    Ok(())
+    });
+    clamped.map_err(|errno| BuildError::files("set the times in", top)(errno.into()))
 }

@@ -1,7 +1,7 @@
 //! Names below a directory. Links are read and resolved here, as if the directory were the root; what is
 //! opened afterwards is opened without following any.
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -17,16 +17,22 @@ pub(crate) fn open_root(path: &std::path::Path) -> Result<OwnedFd, Errno> {
 }
 
 /// Opens a name below `root` without following links. The name has no `..`; empty is the root itself.
-pub(crate) fn open(root: BorrowedFd<'_>, name: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+pub(crate) fn open(
+    root: BorrowedFd<'_>,
+    name: impl AsRef<[u8]>,
+    flags: OFlags,
+) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     let flags = flags | OFlags::CLOEXEC;
+    let name = name.as_ref();
     if name.len() <= LONGEST {
-        let name = if name.is_empty() { "." } else { name };
+        let name = if name.is_empty() { b"." } else { name };
         return retry(|| rustix::fs::openat2(root, name, flags, Mode::empty(), resolve));
     }
     // Piece by piece.
     let middle = name.len() / 2;
-    let Some(cut) = name[middle..].find('/').map(|at| at + middle) else {
+    let slash = name[middle..].iter().position(|byte| *byte == b'/');
+    let Some(cut) = slash.map(|at| at + middle) else {
         return Err(Errno::NAMETOOLONG);
     };
     let outer = open(root, &name[..cut], OFlags::PATH | OFlags::DIRECTORY)?;
@@ -43,7 +49,7 @@ fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
 }
 
 /// Opens a directory below `root`.
-pub(crate) fn open_dir(root: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
+pub(crate) fn open_dir(root: BorrowedFd<'_>, name: impl AsRef<[u8]>) -> Result<OwnedFd, Errno> {
     open(root, name, OFlags::RDONLY | OFlags::DIRECTORY)
 }
 
@@ -135,9 +141,12 @@ pub(crate) fn real(root: BorrowedFd<'_>, path: &str, follow: bool) -> Result<Str
     Ok(here)
 }
 
-/// The names in a directory, sorted as bytes, with their kinds where the file system tells. Names that are
-/// no text are refused.
-pub(crate) fn list(dir: BorrowedFd<'_>) -> Result<Vec<(String, FileType)>, Errno> {
+/// The names in a directory, sorted as bytes, with their kinds where the file system tells. For names that
+/// are no text `no_text` decides what is said.
+pub(crate) fn list<E: From<Errno>>(
+    dir: BorrowedFd<'_>,
+    no_text: impl Fn(&str, FileType) -> Result<(), E>,
+) -> Result<Vec<(String, FileType)>, E> {
     let mut names = Vec::new();
     for entry in rustix::fs::Dir::read_from(dir)? {
         let entry = entry?;
@@ -145,11 +154,49 @@ pub(crate) fn list(dir: BorrowedFd<'_>) -> Result<Vec<(String, FileType)>, Errno
         if matches!(name, b"." | b"..") {
             continue;
         }
-        let name = std::str::from_utf8(name).map_err(|_| Errno::ILSEQ)?;
-        names.push((name.to_owned(), entry.file_type()));
+        match std::str::from_utf8(name) {
+            Ok(name) => names.push((name.to_owned(), entry.file_type())),
+            Err(_) => no_text(&String::from_utf8_lossy(name), entry.file_type())?,
+        }
     }
     names.sort_unstable_by(|(one, _), (other, _): &(String, FileType)| one.cmp(other));
     Ok(names)
+}
+
+/// Calls `each` for everything below a directory, whatever its name and however deep: with the directory it
+/// is in, its name and what stat says of it. Directories before what is in them.
+///
+/// # Errors
+/// What the kernel says, and what `each` does.
+pub(crate) fn below(
+    root: BorrowedFd<'_>,
+    mut each: impl FnMut(BorrowedFd<'_>, &std::ffi::CStr, &Stat) -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    let mut open = vec![Vec::new()];
+    while let Some(path) = open.pop() {
+        let dir = match open_dir(root, &path) {
+            // Gone meanwhile, or something else by now.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) if !path.is_empty() => continue,
+            other => other?,
+        };
+        for entry in rustix::fs::Dir::read_from(&dir)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            let stat = match rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => continue,
+                other => other?,
+            };
+            each(dir.as_fd(), name, &stat)?;
+            if kind(&stat) == FileType::Directory {
+                let slash: &[u8] = if path.is_empty() { b"" } else { b"/" };
+                open.push([&path, slash, name.to_bytes()].concat());
+            }
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

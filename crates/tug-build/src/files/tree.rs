@@ -26,6 +26,32 @@ fn on<'a>(action: &'static str, path: &'a str) -> impl Fn(Errno) -> TreeError + 
     move |errno| TreeError { action, path: path.to_owned(), source: errno.into() }
 }
 
+/// Why a directory cannot be listed.
+enum Listing {
+    System(Errno),
+    /// As it can be shown.
+    NoText(String),
+}
+
+impl From<Errno> for Listing {
+    fn from(errno: Errno) -> Self {
+        Self::System(errno)
+    }
+}
+
+impl Listing {
+    fn of(self, dir: &str) -> TreeError {
+        match self {
+            Self::System(errno) => on("list", dir)(errno),
+            Self::NoText(path) => TreeError {
+                action: "take",
+                path,
+                source: std::io::Error::other("its name is not UTF-8 text"),
+            },
+        }
+    }
+}
+
 /// Files below a directory.
 pub(crate) struct Tree {
     root: OwnedFd,
@@ -136,7 +162,11 @@ impl Tree {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
             Err(error) => return Err(on("open", real)(error)),
         };
-        for (name, _) in rooted::list(dir.as_fd()).map_err(on("list", real))? {
+        let no_text = |name: &str, _| match glob(part, name) {
+            true => Err(Listing::NoText(rooted::join(real, name))),
+            false => Ok(()),
+        };
+        for (name, _) in rooted::list(dir.as_fd(), no_text).map_err(|e| e.of(real))? {
             if !glob(part, &name) {
                 continue;
             }
@@ -187,10 +217,18 @@ impl Tree {
         below: &mut Vec<(String, Stat)>,
     ) -> Result<(), TreeError> {
         let fd = rooted::open_dir(self.root(), dir).map_err(on("open", dir))?;
-        for (name, kind) in rooted::list(fd.as_fd()).map_err(on("list", dir))?.into_iter().rev() {
+        let prunes = |path: &str, kind| {
+            let relative = if top.is_empty() { path } else { &path[top.len() + 1..] };
+            self.rules.prunes(path, kind) || keep.prunes(relative, kind)
+        };
+        let no_text = |name: &str, kind| match rooted::join(dir, name) {
+            path if prunes(&path, kind) => Ok(()),
+            path => Err(Listing::NoText(path)),
+        };
+        let names = rooted::list(fd.as_fd(), no_text).map_err(|error| error.of(dir))?;
+        for (name, kind) in names.into_iter().rev() {
             let path = rooted::join(dir, &name);
-            let relative = if top.is_empty() { &path } else { &path[top.len() + 1..] };
-            if self.rules.prunes(&path, kind) || keep.prunes(relative, kind) {
+            if prunes(&path, kind) {
                 continue;
             }
             let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;

@@ -118,3 +118,95 @@ fn what_is_wrong_with_a_context_is_said() {
     s.tug(&["build", "https://example.com/x.git"]).code(1).says("not supported by tug yet");
     s.tug(&["build"]).code(1).says("requires 1 argument");
 }
+
+#[test]
+fn names_of_all_kinds_are_copied_and_those_that_are_no_text_are_refused_by_name() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let s = Sandbox::new();
+    let p = Project::new(&s, "FROM busybox\nCOPY . /all/\n", &[]);
+    p.write("a\nb", "newline");
+    p.write("-rf \\ \"x\" $y *[?]", "odd");
+    p.write("\u{1f6a2}/\u{e9}", "unicode");
+    p.build(&s, &[]);
+    assert_eq!(
+        in_app(&s, "cd /all && cat 'a\nb' ./-rf* \u{1f6a2}/*; ls -A | wc -l"),
+        "newlineoddunicode4"
+    );
+    let no_text = p.dir.join(OsStr::from_bytes(b"caf\xe9.txt"));
+    std::fs::write(&no_text, "latin1").unwrap();
+    let refused = p.try_build(&s, &[]);
+    refused.code(1).says("caf\u{fffd}.txt").says("its name is not UTF-8 text");
+    // Unless nobody wants it.
+    p.write(".dockerignore", "caf*\n");
+    p.build(&s, &[]);
+    p.write(".dockerignore", "");
+    p.write("Dockerfile", "FROM busybox\nCOPY a* /\n");
+    p.build(&s, &[]);
+}
+
+#[test]
+fn devices_are_copied_and_what_cannot_be_read_ends_the_build() {
+    let s = Sandbox::new();
+    let p = Project::new(
+        &s,
+        "FROM busybox\nCOPY . /all/\n",
+        &[("f", "x"), ("closed/g", "y"), (".dockerignore", "closed\n")],
+    );
+    s.shell(&format!(
+        "cd {} && mknod null c 1 3 && mknod loop b 7 0 && mkfifo -m 600 pipe",
+        p.path()
+    ))
+    .ok();
+    p.build(&s, &[]);
+    assert_eq!(
+        in_app(&s, "cd /all && stat -c '%F %t %T' null loop; stat -c '%F %a' pipe"),
+        "character special file 1 3\nblock special file 7 0\nfifo 600"
+    );
+    // Root without the capabilities that open everything.
+    let build = || {
+        let caps = "-dac_override,-dac_read_search";
+        let script = format!(
+            "chmod 000 {0}/closed {0}/f; setpriv --bounding-set {caps} --inh-caps {caps} $TUG build {0}",
+            p.path()
+        );
+        s.shell(&script)
+    };
+    let refused = build();
+    refused.code(1).says("\"f\"").says("Permission denied");
+    p.write(".dockerignore", "closed\nf\n");
+    // Nobody asked for it then: what fails now is the overlay, which needs those capabilities.
+    let ignored = build();
+    assert!(!ignored.stderr.contains("\"f\"") && !ignored.stderr.contains("\"closed"), "{ignored}");
+    p.write(".dockerignore", "f\n");
+    build().code(1).says("\"closed\"").says("Permission denied");
+    s.shell(&format!("chmod 755 {0}/closed", p.path())).ok();
+}
+
+#[test]
+fn a_tree_a_thousand_directories_deep_becomes_an_image() {
+    let s = Sandbox::new();
+    let p = Project::new(&s, "FROM busybox\nCOPY deep /deep\nRUN cp -r /deep /copy || true\n", &[]);
+    std::fs::create_dir(p.dir.join("deep")).unwrap();
+    let flags = rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
+    let open = |dir: &rustix::fd::OwnedFd| {
+        rustix::fs::openat(dir, "directory", flags, rustix::fs::Mode::empty()).unwrap()
+    };
+    let mut dir = rustix::fs::open(p.dir.join("deep"), flags, rustix::fs::Mode::empty()).unwrap();
+    for _ in 0..1000 {
+        rustix::fs::mkdirat(&dir, "directory", rustix::fs::Mode::from_raw_mode(0o755)).unwrap();
+        dir = open(&dir);
+    }
+    p.build(&s, &["--build-arg", "SOURCE_DATE_EPOCH=5"]);
+    let depth = in_app(
+        &s,
+        "cd /deep; i=0; while cd -P directory 2>/dev/null || cd directory 2>/dev/null; do i=$((i+1)); done; echo $i",
+    );
+    assert!(depth.parse::<u32>().unwrap() >= 400, "{depth}: as deep as the shell goes");
+    let out = s.path("out");
+    p.try_build(&s, &["--build-arg", "SOURCE_DATE_EPOCH=5", "-o", &out]).ok();
+    let mut dir =
+        rustix::fs::open(format!("{out}/deep"), flags, rustix::fs::Mode::empty()).unwrap();
+    (0..1000).for_each(|_| dir = open(&dir));
+    assert_eq!(rustix::fs::fstat(&dir).unwrap().st_mtime, 5);
+}
