@@ -32,8 +32,12 @@ pub enum BuildError {
     Epoch { value: String },
     #[error("stage {name:?} needs to be defined before it is used")]
     LaterStage { name: String },
-    #[error("ADD of the git repository {url} is not supported by tug yet")]
-    Git { url: String },
+    #[error("git repository {url}")]
+    Git { url: String, source: Box<tug_git::Error> },
+    #[error("git repository {url}: expected checksum to match {expected}, got {actual}")]
+    Commit { url: String, expected: String, actual: String },
+    #[error("git repository {url}: the submodule {path} {why}")]
+    Submodule { url: String, path: String, why: &'static str },
     #[error("source can't be a URL for COPY: {url}")]
     CopyUrl { url: String },
     #[error(
@@ -170,6 +174,7 @@ impl Explain for BuildError {
         match self {
             Self::At { error, .. } | Self::Step { error, .. } => error.kind(),
             Self::Image { source, .. } => source.kind(),
+            Self::Git { source, .. } => source.kind(),
             Self::Engine(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Unpack { source, .. } => source.kind(),
@@ -201,9 +206,7 @@ impl Explain for BuildError {
             Self::Budget { .. } => Some(
                 "raise TUG_BUILD_CACHE, or make room with `tug builder prune --all`".to_owned(),
             ),
-            Self::Git { .. } => Some(
-                "clone it beside the Dockerfile and COPY it, or ADD an archive of it".to_owned(),
-            ),
+            Self::Git { source, .. } => source.hint(),
             Self::ReadDockerfile { .. } => {
                 Some("name it with -f when it is called otherwise or is elsewhere".to_owned())
             }

@@ -4,7 +4,9 @@ mod budget;
 mod command;
 mod download;
 mod files;
+pub(crate) mod git;
 mod mounts;
+pub(crate) mod web;
 
 use crate::build::Cancel;
 use crate::error::BuildError;
@@ -227,7 +229,9 @@ impl<'b> Worker<'b> {
         let mut inputs = Inputs::new();
         inputs.add("format", FORMAT);
         match self.op(vertex) {
-            Op::Image { .. } | Op::Context { .. } | Op::Http(_) | Op::Merge => return Ok(None),
+            Op::Image { .. } | Op::Context { .. } | Op::Http(_) | Op::Git(_) | Op::Merge => {
+                return Ok(None);
+            }
             Op::Mkdir { path, user, epoch } => {
                 inputs.add("operation", "mkdir");
                 inputs.add("path", path);
@@ -252,7 +256,7 @@ fn chain(layers: &[Layer]) -> String {
 fn kind(op: &Op) -> &'static str {
     match op {
         Op::Exec(_) => "exec",
-        Op::Image { .. } | Op::Context { .. } | Op::Http(_) => "source",
+        Op::Image { .. } | Op::Context { .. } | Op::Http(_) | Op::Git(_) => "source",
         Op::Copy(_) | Op::Mkdir { .. } | Op::Merge => "file",
     }
 }
@@ -411,6 +415,7 @@ impl Worker<'_> {
             Op::Image { layers } => self.image(layers).map(sure),
             Op::Context { name } => self.context(name).map(sure),
             Op::Http(http) => self.download(http).map(sure),
+            Op::Git(git) => self.commit(git).map(sure),
             Op::Merge => {
                 let mut all = layers(results.first());
                 all.extend(layers(results.get(1)));

@@ -31,6 +31,8 @@ mod signal;
 
 pub use build::{Build, Built, Cancel, is_compressed, unpack_context};
 pub use error::BuildError;
+pub use execute::git::{Login, clone, is_git};
+pub use execute::web::{Fetched, fetch};
 pub use explain::Explanation;
 pub use files::copy::CopyError;
 pub use files::owner::OwnerError;

@@ -17,6 +17,8 @@ pub(crate) enum Op {
     Context { name: String },
     /// A download.
     Http(Http),
+    /// A commit of a repository.
+    Git(Git),
     /// Files into a layer.
     Copy(Copy),
     /// A directory into a layer (`WORKDIR`).
@@ -34,6 +36,18 @@ pub(crate) struct Http {
     /// What it is called when copied.
     pub file_name: String,
     /// `sha256:…`
+    pub checksum: Option<String>,
+}
+
+/// `ADD https://….git`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Git {
+    pub url: String,
+    pub reference: Option<String>,
+    pub subdir: String,
+    pub keep_git_dir: bool,
+    pub no_submodules: bool,
+    /// The commit it must be.
     pub checksum: Option<String>,
 }
 
@@ -59,6 +73,8 @@ pub(crate) enum CopySource {
     Files { from: usize, pattern: String, unpack: bool },
     /// A download.
     Download { from: usize, unpack: bool },
+    /// A repository's files.
+    Git { from: usize },
     /// A here-document.
     Inline { name: String, data: String },
 }
@@ -168,6 +184,16 @@ pub(crate) enum Output {
     Context(Arc<Tree>),
     /// A downloaded file.
     Download(Arc<Download>),
+    /// A commit, whose files are fetched when somebody wants them.
+    Git(Arc<Commit>),
+}
+
+/// A commit of a repository.
+pub(crate) struct Commit {
+    pub git: Git,
+    pub id: tug_git::Oid,
+    /// Where its files are, once they are.
+    pub files: std::sync::Mutex<Option<std::path::PathBuf>>,
 }
 
 /// A file on its way into a layer.

@@ -1,6 +1,7 @@
 //! `ADD` of addresses and archives.
 
 use super::Worker;
+use super::web::chain;
 use crate::error::BuildError;
 use crate::files::copy::{Manner, Writer, descriptor_path};
 use crate::files::overlay::Overlay;
@@ -113,11 +114,7 @@ impl Worker<'_> {
             url: http.url.clone(),
             why: chain(&error),
         };
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("tug/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(std::time::Duration::from_secs(30))
-            .build()
-            .map_err(failed)?;
+        let client = super::web::client().map_err(failed)?;
         let response = client.get(&http.url).send().await.map_err(failed)?;
         let mut response = response.error_for_status().map_err(failed)?;
         let modified = response
@@ -135,16 +132,4 @@ impl Worker<'_> {
         }
         Ok((hash.finalize().into(), modified))
     }
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

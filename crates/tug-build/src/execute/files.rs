@@ -94,6 +94,14 @@ impl Worker<'_> {
                         inputs.add("unpacked", unpack.to_string());
                     }
                 }
+                CopySource::Git { from } => {
+                    if let Some(Output::Git(commit)) = results.get(*from) {
+                        inputs.add(format!("commit of {}", commit.git.url), commit.id.to_string());
+                        inputs.add("directory", &commit.git.subdir);
+                        let with = (commit.git.keep_git_dir, commit.git.no_submodules);
+                        inputs.add(".git, no submodules", format!("{with:?}"));
+                    }
+                }
                 CopySource::Files { from, pattern, unpack } => {
                     inputs.add("source", pattern);
                     inputs.add("unpacked", unpack.to_string());
@@ -190,6 +198,17 @@ impl Worker<'_> {
             CopySource::Download { from, unpack } => {
                 let Some(Output::Download(file)) = results.get(*from) else { return Ok(()) };
                 self.copy_download(copy, file, *unpack, writer, target)
+            }
+            CopySource::Git { from } => {
+                let Some(Output::Git(commit)) = results.get(*from) else { return Ok(()) };
+                let dir = self.commit_files(commit)?;
+                let root = rooted::open_root(&dir)
+                    .map_err(|errno| BuildError::files("open", &dir)(errno.into()))?;
+                let tree = Tree::stage(root);
+                let entries = tree.walk("", rules)?;
+                let found = Found { written: String::new(), real: String::new() };
+                writer.copy(&tree, &found, &entries, &copy.destination)?;
+                Ok(())
             }
             CopySource::Files { from, pattern, unpack } => {
                 let source = self.source(results.get(*from))?;

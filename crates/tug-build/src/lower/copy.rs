@@ -3,8 +3,9 @@
 use super::{Lowering, Place, StageState};
 use crate::error::BuildError;
 use crate::files::mode::ModeChange;
-use crate::ops::{Copy, CopySource, Http, Info, Op};
+use crate::ops::{Copy, CopySource, Git, Http, Info, Op};
 use tug_dockerfile::{Add, Copy as CopyInstruction, Paths, Span};
+use tug_git::Remote;
 use tug_solver::VertexId;
 
 /// What both have in common.
@@ -17,6 +18,7 @@ struct Wanted {
     parents: bool,
     excludes: Vec<String>,
     checksum: Option<String>,
+    keep_git_dir: Option<bool>,
     /// Local archives, downloads.
     unpack: (bool, bool),
 }
@@ -42,6 +44,7 @@ impl<'a> Lowering<'a> {
             parents: copy.parents,
             excludes: copy.excludes,
             checksum: None,
+            keep_git_dir: None,
             unpack: (false, false),
         };
         self.files(state, wanted, from, title, span)
@@ -63,6 +66,7 @@ impl<'a> Lowering<'a> {
             parents: false,
             excludes: add.excludes,
             checksum: add.checksum.map(|sum| sum.value),
+            keep_git_dir: add.keep_git_dir,
             unpack: (add.unpack.unwrap_or(true), add.unpack.unwrap_or(false)),
         };
         let context = Place::Context(self.context(""));
@@ -125,12 +129,20 @@ impl<'a> Lowering<'a> {
         let mut sources = Vec::new();
         for source in &wanted.paths.sources {
             let text = &source.value;
-            if is_git(text) {
-                let problem = match wanted.word {
-                    "ADD" => BuildError::Git { url: text.clone() },
-                    _ => BuildError::CopyUrl { url: text.clone() },
+            if Remote::is_git(text) {
+                if wanted.word == "COPY" {
+                    return Err(self.fail(BuildError::CopyUrl { url: text.clone() }, source.span));
+                }
+                let git = git(wanted, text).map_err(|error| self.fail(error, source.span))?;
+                let info = Info {
+                    title: title.to_owned(),
+                    span: Some(span),
+                    ignore_cache: false,
+                    slot: String::new(),
                 };
-                return Err(self.fail(problem, source.span));
+                inputs.push(self.add(Op::Git(git), Vec::new(), info));
+                sources.push(CopySource::Git { from: inputs.len() - 1 });
+                continue;
             }
             if text.starts_with("http://") || text.starts_with("https://") {
                 if wanted.word == "COPY" {
@@ -205,14 +217,18 @@ fn history(wanted: &Wanted) -> String {
     text
 }
 
-/// A repository rather than a file.
-fn is_git(source: &str) -> bool {
-    let path = source.split(['#', '?']).next().unwrap_or(source);
-    source.starts_with("git://")
-        || source.starts_with("git@")
-        || source.starts_with("ssh://")
-        || (source.starts_with("http://") || source.starts_with("https://"))
-            && path.ends_with(".git")
+/// A repository, as an instruction asks for it.
+fn git(wanted: &Wanted, text: &str) -> Result<Git, BuildError> {
+    let remote = Remote::parse(text)
+        .map_err(|source| BuildError::Git { url: text.to_owned(), source: Box::new(source) })?;
+    Ok(Git {
+        keep_git_dir: wanted.keep_git_dir.or(remote.keep_git_dir).unwrap_or(false),
+        url: remote.url,
+        reference: remote.reference,
+        subdir: remote.subdir,
+        no_submodules: remote.no_submodules,
+        checksum: wanted.checksum.clone(),
+    })
 }
 
 /// What a download is called: the last part of the address' path.
@@ -239,7 +255,5 @@ mod tests {
         ] {
             assert_eq!(file_name(url), name);
         }
-        assert!(is_git("https://github.com/a/b.git#v1") && is_git("git@github.com:a/b"));
-        assert!(!is_git("https://a.b/c.tar") && !is_git("dir.git"));
     }
 }

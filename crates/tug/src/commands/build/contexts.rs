@@ -4,6 +4,7 @@ use crate::flags::Parsed;
 use crate::quit::Quit;
 use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
+use tug_build::Cancel;
 
 /// The context, and what of it has to be removed afterwards.
 pub(super) struct Opened {
@@ -24,30 +25,54 @@ pub(super) fn open(parsed: &Parsed<'_>) -> Result<Opened, Quit> {
     if text == "-" {
         return stdin(parsed);
     }
-    let remote = ["http://", "https://", "git://", "git@", "ssh://", "github.com/"];
-    if remote.iter().any(|start| text.starts_with(start)) && !std::path::Path::new(text).exists() {
-        return Err(Quit::invalid(format!("the context {text} is not supported by tug yet"))
-            .with_hint("fetch it and give the directory, or `curl -L URL | tug build -`"));
+    if !std::path::Path::new(text).exists() {
+        if tug_build::is_git(text) {
+            return repository(parsed, text);
+        }
+        if text.starts_with("http://") || text.starts_with("https://") {
+            let fetched = tug_build::fetch(text, &Cancel::default());
+            return archive_or_dockerfile(fetched.map_err(|error| Quit::failed(&error))?);
+        }
     }
     Ok(Opened { dir: Some(PathBuf::from(text)), dockerfile: None, _temporary: None })
 }
 
-/// An archive is a context, anything else a Dockerfile.
+/// The files of a repository.
+fn repository(parsed: &Parsed<'_>, address: &str) -> Result<Opened, Quit> {
+    let failed = |error: std::io::Error| Quit::io("make a directory for the context", &error);
+    let temporary = tempfile::tempdir().map_err(failed)?;
+    let dir = temporary.path().join("context");
+    std::fs::create_dir(&dir).map_err(failed)?;
+    let secrets = parsed.read_all("secret", super::sources::secret)?.into_iter().collect();
+    let args = super::sources::build_args(parsed.list("build-arg"));
+    let keep = args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR");
+    let keep = keep.is_some_and(|value| value == "1" || value == "true");
+    let login = tug_build::Login::of(&secrets);
+    tug_build::clone(address, &dir, keep, &login, &Cancel::default())
+        .map_err(|error| Quit::failed(&error))?;
+    Ok(Opened { dir: Some(dir), dockerfile: None, _temporary: Some(temporary) })
+}
+
+/// What comes from the standard input.
 fn stdin(parsed: &Parsed<'_>) -> Result<Opened, Quit> {
-    let failed =
-        |error: std::io::Error| Quit::io("read the context from the standard input", &error);
     if parsed.text("file") == Some("-") {
         return Err(Quit::invalid(
             "invalid argument: can't use stdin for both build context and dockerfile",
         ));
     }
-    let mut input = std::io::stdin();
+    let input = std::io::stdin();
     if input.is_terminal() {
         return Err(Quit::invalid(
             "the context is to come from the standard input, but nothing does",
         )
         .with_hint("`tug build - < Dockerfile`, or `tar c . | tug build -`"));
     }
+    archive_or_dockerfile(input)
+}
+
+/// An archive is a context, anything else a Dockerfile.
+fn archive_or_dockerfile(mut input: impl Read) -> Result<Opened, Quit> {
+    let failed = |error: std::io::Error| Quit::io("read the context", &error);
     let mut head = vec![0; 512];
     let mut filled = 0;
     while filled < head.len() {

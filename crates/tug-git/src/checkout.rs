@@ -1,0 +1,213 @@
+//! A commit's files on the disk. Whatever is written is new: nothing is followed, nothing is replaced.
+
+use crate::error::Error;
+use crate::index;
+use crate::object::{Commit, Entry, EntryKind, Kind, Oid, entries, header, tagged};
+use crate::pack::Pack;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+/// Directories within each other.
+const DEEPEST: usize = 1000;
+
+/// What was written.
+#[derive(Clone, Debug, Default)]
+pub struct Checkout {
+    /// Submodules: where they belong, below the directory that was written, and their commits.
+    pub submodules: Vec<(PathBuf, Oid)>,
+    /// `.gitmodules` of the whole commit.
+    pub modules: Option<Vec<u8>>,
+}
+
+/// Writes the files of a commit, or of one of its directories, into an empty directory. `url`: with a `.git`
+/// that came from there.
+///
+/// # Errors
+/// When the directory is not in it, an object is broken, or the disk does not take it.
+pub fn checkout(
+    pack: &Pack,
+    commit: Oid,
+    subdir: &str,
+    into: &Path,
+    url: Option<&str>,
+) -> Result<Checkout, Error> {
+    let mut id = commit;
+    if pack.kind(id) == Some(Kind::Tag) {
+        let content = pack.object(id, Kind::Tag)?;
+        id = tagged(&content)
+            .ok_or(Error::Object { id: id.to_string(), what: "the tag names nothing" })?;
+    }
+    let read = Commit::read(id, &pack.object(id, Kind::Commit)?)?;
+    let mut writer = Writer { pack, time: read.time, index: Vec::new(), done: Checkout::default() };
+    writer.done.modules = writer.modules(read.tree)?;
+    let tree = writer.find(read.tree, subdir)?;
+    writer.tree(tree, into, &PathBuf::new(), 0)?;
+    if let Some(url) = url.filter(|_| subdir.is_empty()) {
+        writer.repository(id, url, &into.join(".git"))?;
+    }
+    Ok(writer.done)
+}
+
+struct Writer<'a> {
+    pack: &'a Pack,
+    time: i64,
+    /// What `.git/index` lists.
+    index: Vec<index::Line>,
+    done: Checkout,
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::Files { action, path, source }
+}
+
+impl Writer<'_> {
+    fn entries(&self, tree: Oid) -> Result<Vec<Entry>, Error> {
+        entries(tree, &self.pack.object(tree, Kind::Tree)?)
+    }
+
+    fn modules(&self, tree: Oid) -> Result<Option<Vec<u8>>, Error> {
+        let entries = self.entries(tree)?;
+        let file = entries.iter().find(|entry| {
+            entry.name == b".gitmodules" && matches!(entry.kind, EntryKind::File { .. })
+        });
+        file.map(|file| Ok(self.pack.object(file.id, Kind::Blob)?.to_vec())).transpose()
+    }
+
+    /// The tree of a directory.
+    fn find(&self, root: Oid, subdir: &str) -> Result<Oid, Error> {
+        let mut tree = root;
+        for part in subdir.split('/').filter(|part| !part.is_empty() && *part != ".") {
+            let entries = self.entries(tree)?;
+            let found = entries
+                .iter()
+                .find(|e| e.name == part.as_bytes() && e.kind == EntryKind::Directory)
+                .ok_or_else(|| Error::NoDirectory { path: subdir.to_owned() })?;
+            tree = found.id;
+        }
+        Ok(tree)
+    }
+
+    fn tree(&mut self, tree: Oid, dir: &Path, below: &Path, depth: usize) -> Result<(), Error> {
+        if depth > DEEPEST {
+            let what = "its directories are too deep";
+            return Err(Error::Object { id: tree.to_string(), what });
+        }
+        for entry in self.entries(tree)? {
+            let name = OsStr::from_bytes(&entry.name);
+            let (path, below) = (dir.join(name), below.join(name));
+            match entry.kind {
+                EntryKind::Directory => {
+                    directory(&path)?;
+                    self.tree(entry.id, &path, &below, depth + 1)?;
+                    self.date(&path)?;
+                    continue;
+                }
+                EntryKind::Submodule => {
+                    directory(&path)?;
+                    self.done.submodules.push((below.clone(), entry.id));
+                }
+                EntryKind::Link => {
+                    let target = self.pack.object(entry.id, Kind::Blob)?;
+                    std::os::unix::fs::symlink(OsStr::from_bytes(&target), &path)
+                        .map_err(failed("create", &path))?;
+                }
+                EntryKind::File { executable } => {
+                    let content = self.pack.object(entry.id, Kind::Blob)?;
+                    let mode = if executable { 0o755 } else { 0o644 };
+                    let open = File::options().write(true).create_new(true).mode(mode).open(&path);
+                    let mut file = open.map_err(failed("create", &path))?;
+                    file.write_all(&content).map_err(failed("write", &path))?;
+                    file.set_permissions(std::fs::Permissions::from_mode(mode))
+                        .map_err(failed("set the mode of", &path))?;
+                    drop(file);
+                    self.date(&path)?;
+                }
+            }
+            let path = below.as_os_str().as_bytes().to_vec();
+            self.index.push(index::Line { path, kind: entry.kind, id: entry.id });
+        }
+        Ok(())
+    }
+
+    /// Everything is as old as the commit.
+    fn date(&self, path: &Path) -> Result<(), Error> {
+        let seconds = u64::try_from(self.time).unwrap_or(0);
+        let time = UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(UNIX_EPOCH);
+        let file = File::open(path).and_then(|file| file.set_modified(time));
+        file.map_err(failed("set the time of", path))
+    }
+
+    /// A `.git` of one commit: what a shallow clone leaves, its objects each in a file.
+    fn repository(&self, commit: Oid, url: &str, git: &Path) -> Result<(), Error> {
+        for dir in
+            ["", "objects", "objects/info", "objects/pack", "refs", "refs/heads", "refs/tags"]
+        {
+            directory(&git.join(dir))?;
+        }
+        for (id, kind) in self.pack.objects() {
+            self.loose(id, kind, &git.join("objects"))?;
+        }
+        let config = format!(
+            "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n\
+             [remote \"origin\"]\n\turl = {}\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n",
+            quoted(url)
+        );
+        let files = [
+            ("HEAD", format!("{commit}\n").into_bytes()),
+            ("shallow", format!("{commit}\n").into_bytes()),
+            ("config", config.into_bytes()),
+            ("index", index::write(self.index.clone())),
+        ];
+        for (name, bytes) in files {
+            let path = git.join(name);
+            std::fs::write(&path, bytes).map_err(failed("write", &path))?;
+        }
+        Ok(())
+    }
+
+    fn loose(&self, id: Oid, kind: Kind, objects: &Path) -> Result<(), Error> {
+        let name = id.to_string();
+        let (dir, path) = (objects.join(&name[..2]), objects.join(&name[..2]).join(&name[2..]));
+        match std::fs::create_dir(&dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(failed("create", &dir)(error));
+            }
+            _ => {}
+        }
+        let content = self.pack.object(id, kind)?;
+        let file = File::create(&path).map_err(failed("create", &path))?;
+        let mut packer = flate2::write::ZlibEncoder::new(file, flate2::Compression::fast());
+        packer
+            .write_all(&header(kind, content.len()))
+            .and_then(|()| packer.write_all(&content))
+            .and_then(|()| packer.finish())
+            .map(drop)
+            .map_err(failed("write", &path))
+    }
+}
+
+fn directory(path: &Path) -> Result<(), Error> {
+    std::fs::DirBuilder::new().mode(0o755).create(path).map_err(failed("create", path))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))
+        .map_err(failed("set the mode of", path))
+}
+
+/// A value of git's configuration.
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            '\n' => out.push_str("\\n"),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
