@@ -144,7 +144,7 @@ impl Pack {
         let entry = &self.entries[at];
         let own = self.inflate(entry)?;
         let content = Rc::new(match entry.base {
-            Base::Entry(base) => apply(&*self.content(base, depth + 1)?, &own)?,
+            Base::Entry(base) => apply(&self.content(base, depth + 1)?, &own)?,
             _ => own,
         });
         self.keep(at, &content);

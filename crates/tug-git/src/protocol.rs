@@ -106,11 +106,7 @@ pub fn fetch(transport: &mut dyn Transport, commit: Oid) -> Result<Pack, Error> 
         }
     }
     let mut spool = Pack::spool()?;
-    loop {
-        let data = match packet::read(&mut answer)? {
-            Packet::Data(data) => data,
-            _ => break,
-        };
+    while let Packet::Data(data) = packet::read(&mut answer)? {
         match data.split_first() {
             Some((1, bytes)) => spool.write_all(bytes).map_err(Error::talk)?,
             Some((3, message)) => {

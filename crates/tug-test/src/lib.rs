@@ -14,6 +14,7 @@
 )]
 
 pub mod fixture;
+pub mod git;
 pub mod layer;
 pub mod layout;
 pub mod leaks;

@@ -135,7 +135,7 @@ impl<'a> Lowering<'a> {
                 }
                 let git = git(wanted, text).map_err(|error| self.fail(error, source.span))?;
                 let info = Info {
-                    title: title.to_owned(),
+                    title: format!("[internal] load git source {text}"),
                     span: Some(span),
                     ignore_cache: false,
                     slot: String::new(),

@@ -5,6 +5,7 @@ mod cache;
 mod context;
 mod edits;
 mod failures;
+mod git;
 mod instructions;
 mod kills;
 mod mounts;
