@@ -6,8 +6,6 @@ use crate::time::rfc3339;
 use crate::view::{GraphDriver, ImageInspect, ImageMetadata, ImageRunInspect, RootFs};
 use crate::{Engine, Error};
 use std::path::Path;
-use tug_registry::Platform;
-use tug_store::ImageRow;
 use tug_types::{DiffId, ImageReference};
 
 impl Engine {
@@ -65,53 +63,6 @@ impl Engine {
         }
         GraphDriver { data: data.into_iter().collect(), name: "overlay2" }
     }
-
-    /// The image a name stands for on a platform: of the images its index has, the one that fits
-    /// best.
-    pub(crate) fn image_on(&self, name: &str, platform: Option<&str>) -> Result<ImageRow, Error> {
-        let image = self.image(name)?;
-        let Some(platform) = platform.filter(|platform| !platform.is_empty()) else {
-            return Ok(image);
-        };
-        let wanted = Platform::parse(platform).map_err(|error| Error::BadValue {
-            what: "platform",
-            value: platform.to_owned(),
-            why: error.to_string(),
-        })?;
-        let mut here = self.variants_of(&image, name)?;
-        let mut best = None;
-        for (number, row) in here.iter().enumerate() {
-            let rank = wanted.rank(&platform_of(row)).map(|rank| (rank, number));
-            best = [best, rank].into_iter().flatten().min();
-        }
-        match best {
-            Some((_, number)) => Ok(here.swap_remove(number)),
-            None => Err(Error::NoPlatform {
-                name: name.to_owned(),
-                platform: wanted.to_string(),
-                here: here.iter().map(|row| platform_of(row).to_string()).collect(),
-            }),
-        }
-    }
-
-    /// The image itself, and the others of the index its name stands for that are here.
-    pub(crate) fn variants_of(&self, image: &ImageRow, name: &str) -> Result<Vec<ImageRow>, Error> {
-        let mut here = vec![image.clone()];
-        let reference = ImageReference::parse(name).ok();
-        let target = reference.map(|name| self.store.target(&name)).transpose()?.flatten();
-        let Some(target) = target else { return Ok(here) };
-        for variant in self.store.variants(&target)? {
-            if variant.image != image.id {
-                here.extend(self.store.images_by_prefix(variant.image.hex().as_ref())?);
-            }
-        }
-        Ok(here)
-    }
-}
-
-fn platform_of(row: &ImageRow) -> Platform {
-    let head: tug_registry::ConfigHead = serde_json::from_slice(&row.config).unwrap_or_default();
-    head.platform()
 }
 
 fn run_config(config: ImageRunConfig) -> ImageRunInspect {

@@ -102,8 +102,8 @@ impl Engine {
     ) -> Result<Vec<ImageRemoval>, Error> {
         let named = self.image(name)?;
         let image = self.image_on(name, Some(platform))?;
-        let others = self.variants_of(&named, name)?;
-        let Some(other) = others.iter().find(|other| other.id != image.id) else {
+        let others = self.images_of(name, named)?;
+        let Some(other) = others.iter().map(|one| &one.row).find(|row| row.id != image.id) else {
             return self.remove_image(name, force, None);
         };
         let users = self.image_users(&image.id)?;

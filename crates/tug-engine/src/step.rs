@@ -146,12 +146,11 @@ impl Engine {
     pub fn base_image_on(&self, name: &str, platform: &str) -> Result<Option<BaseLayers>, Error> {
         let Some(row) = self.find_image(name)? else { return Ok(None) };
         let Some(wanted) = self.platform_wanted(Some(platform))? else { return Ok(None) };
-        let images = self.images_of(name, row)?.into_iter();
-        let ranked = images.filter_map(|image| {
-            let offered = crate::images::platform_of(&image.row);
-            wanted.rank(&offered).map(|rank| (rank, image.row))
-        });
-        let Some((_, row)) = ranked.min_by_key(|(rank, _)| *rank) else { return Ok(None) };
+        let images = self.images_of(name, row)?;
+        let Ok(chosen) = crate::images::best(images, |image| &image.row, &wanted) else {
+            return Ok(None);
+        };
+        let row = chosen.row;
         let layers = self.store.image_layers(&row.id)?;
         let layers = layers.into_iter().map(|layer| (layer.diff_id, layer.size)).collect();
         Ok(Some(BaseLayers { config: row.config, layers }))

@@ -18,6 +18,13 @@
 //! --key`), from beside the image in its repository; one valid signature by one of the keys is
 //! enough. They are for a digest; with `"identity": "repository"` they must also name the image's
 //! own repository, so that what was signed for one cannot be offered as another.
+//!
+//! The policy is asked at the door, as Podman's is: at every pull, also of an image that is here and
+//! up to date (`run --pull always` and the base images of `build --pull` are pulls). What came in
+//! before the policy did, or by another door (`load`, `import`, `build`, `commit`), is not held
+//! against it when it runs: whoever may load an image may do anything else on this machine too, and a
+//! container must start while its registry cannot be reached. Becoming stricter is therefore followed
+//! by a pull of what is in use.
 
 use crate::error::Error;
 use crate::registries::read_if_there;

@@ -6,11 +6,8 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use tug_runtime::{
-    ContainerSpec, Namespace, Namespaces, Process, Resources, Rootfs, Seccomp, Stdio, cgroup,
-    defaults,
-};
-use tug_types::{ContainerId, ContainerPath};
+use tug_runtime::{ContainerSpec, Rootfs, Stdio, cgroup};
+use tug_types::ContainerId;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -79,51 +76,12 @@ fn round(rootfs: &Path, scratch: &Path) -> Result<[Duration; PHASES.len()]> {
 }
 
 fn spec(rootfs: &Path, scratch: &Path) -> Result<ContainerSpec> {
-    let id = ContainerId::random()?;
-    Ok(ContainerSpec {
-        hostname: id.short().to_owned(),
-        id,
-        domainname: None,
-        rootfs: Rootfs::Overlay {
-            lowers: vec![rootfs.to_owned()],
-            upper: scratch.join("upper"),
-            work: scratch.join("work"),
-            mount_point: scratch.join("rootfs"),
-            volatile: true,
-        },
-        readonly_rootfs: false,
-        namespaces: Namespaces {
-            net: Namespace::New,
-            pid: Namespace::New,
-            ipc: Namespace::New,
-            uts: Namespace::New,
-            cgroup: Namespace::New,
-            user: None,
-        },
-        process: Process {
-            args: vec!["/bin/true".to_owned()],
-            env: vec!["PATH=/bin".to_owned()],
-            cwd: ContainerPath::root(),
-            user: String::new(),
-            additional_groups: Vec::new(),
-            terminal: false,
-            terminal_size: None,
-            capabilities: defaults::capabilities().iter().map(|name| (*name).to_owned()).collect(),
-            rlimits: Vec::new(),
-            no_new_privileges: false,
-            oom_score_adj: None,
-        },
-        mounts: Vec::new(),
-        devices: Vec::new(),
-        device_rules: Vec::new(),
-        resources: Resources::default(),
-        sysctls: Default::default(),
-        shm_size: 64 << 20,
-        init: false,
-        privileged: false,
-        seccomp: Seccomp::Default,
-        masked_paths: defaults::masked_paths(),
-        readonly_paths: defaults::readonly_paths(),
-        cgroup_parent: PARENT.to_owned(),
-    })
+    let rootfs = Rootfs::Overlay {
+        lowers: vec![rootfs.to_owned()],
+        upper: scratch.join("upper"),
+        work: scratch.join("work"),
+        mount_point: scratch.join("rootfs"),
+        volatile: true,
+    };
+    Ok(ContainerSpec::plain(ContainerId::random()?, rootfs, &["/bin/true"], PARENT))
 }

@@ -4,6 +4,7 @@
 //! host are `PathBuf`, paths inside the container are [`ContainerPath`]. The engine makes a
 //! [`ContainerSpec`], the monitor hands it to [`crate::spawn`].
 
+use crate::defaults;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -52,6 +53,54 @@ pub struct ContainerSpec {
     pub readonly_paths: Vec<ContainerPath>,
     /// cgroup parent below each hierarchy's root; `tug` by default, so `tug/<id>`.
     pub cgroup_parent: String,
+}
+
+impl ContainerSpec {
+    /// A container as Docker makes it where nobody says otherwise, below the cgroup `cgroup_parent`: a
+    /// start for tests and measurements. The engine says everything itself.
+    pub fn plain(id: ContainerId, rootfs: Rootfs, args: &[&str], cgroup_parent: &str) -> Self {
+        let all = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Self {
+            hostname: id.short().to_owned(),
+            id,
+            domainname: None,
+            rootfs,
+            readonly_rootfs: false,
+            namespaces: Namespaces {
+                net: Namespace::New,
+                pid: Namespace::New,
+                ipc: Namespace::New,
+                uts: Namespace::New,
+                cgroup: Namespace::New,
+                user: None,
+            },
+            process: Process {
+                args: all(args),
+                env: vec!["PATH=/bin".to_owned()],
+                cwd: ContainerPath::root(),
+                user: String::new(),
+                additional_groups: Vec::new(),
+                terminal: false,
+                terminal_size: None,
+                capabilities: all(defaults::capabilities()),
+                rlimits: Vec::new(),
+                no_new_privileges: false,
+                oom_score_adj: None,
+            },
+            mounts: Vec::new(),
+            devices: Vec::new(),
+            device_rules: Vec::new(),
+            resources: Resources::default(),
+            sysctls: BTreeMap::new(),
+            shm_size: 64 << 20,
+            init: false,
+            privileged: false,
+            seccomp: Seccomp::Default,
+            masked_paths: defaults::masked_paths(),
+            readonly_paths: defaults::readonly_paths(),
+            cgroup_parent: cgroup_parent.to_owned(),
+        }
+    }
 }
 
 /// The root filesystem.

@@ -5,8 +5,7 @@
 //! renamed. Its tar is only streamed through SHA-256.
 
 use super::changes::{self, Changed};
-use super::error::ImageError;
-use super::intake::{Claim, Intake, Whole};
+use super::intake::{Claim, Intake};
 use crate::record::Record;
 use crate::{Engine, Error, spec};
 use serde_json::{Value, json};
@@ -51,19 +50,8 @@ impl Engine {
         layers.push(LayerEntry { diff_id, size, blob: None, media_type: None });
         let created = crate::time::rfc3339(crate::time::now());
         let config = configuration(&base, &record, options, &changed, &created, &layers);
-        let config = serde_json::to_vec(&config).map_err(|source| ImageError::Write { source })?;
-        let whole = Whole {
-            config: &config,
-            manifest: None,
-            index: None,
-            created: Some(&created),
-            tagged: true,
-            layers: &layers,
-            tags: options.reference.as_slice(),
-            digests: &[],
-        };
-        let id = intake.put_blobs(&whole)?;
-        intake.record(id, &whole)?;
+        let name = options.reference.as_ref();
+        let id = intake.record_new(&config, &created, &layers, name)?;
         intake.end()?;
         Ok(id)
     }

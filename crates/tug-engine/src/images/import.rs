@@ -1,8 +1,7 @@
 //! `import`: a root filesystem's tar becomes an image of one layer.
 
 use super::changes::{self, Changed};
-use super::error::ImageError;
-use super::intake::{Intake, Whole};
+use super::intake::Intake;
 use crate::{Engine, Error};
 use serde_json::{Value, json};
 use std::io::Read;
@@ -59,21 +58,10 @@ impl Engine {
             &changed,
             &layer.diff_id.0,
         );
-        let config = serde_json::to_vec(&config).map_err(|source| ImageError::Write { source })?;
         let layers =
             [LayerEntry { diff_id: layer.diff_id, size: layer.size, blob: None, media_type: None }];
-        let whole = Whole {
-            config: &config,
-            manifest: None,
-            index: None,
-            created: Some(&created),
-            tagged: true,
-            layers: &layers,
-            tags: options.reference.as_slice(),
-            digests: &[],
-        };
-        let id = intake.put_blobs(&whole)?;
-        intake.record(id, &whole)?;
+        let name = options.reference.as_ref();
+        let id = intake.record_new(&config, &created, &layers, name)?;
         intake.finish()?;
         Ok(id)
     }

@@ -1,6 +1,7 @@
 //! What every way in shares: the lease that protects layers until an image names them, the
 //! recording of the image, and the undo of everything when it does not come to that.
 
+use super::error::ImageError;
 use crate::time::seconds_of;
 use crate::{Engine, Error};
 use std::sync::{Mutex, PoisonError};
@@ -117,6 +118,31 @@ impl<'a> Intake<'a> {
             index: whole.index.map(digest_of),
             platform: &head.platform().to_string(),
         })?)
+    }
+
+    /// Records an image made here: no registry's manifest, no name by digest. Returns its id; the lease
+    /// is still held.
+    pub(super) fn record_new(
+        &mut self,
+        config: &serde_json::Value,
+        created: &str,
+        layers: &[LayerEntry],
+        name: Option<&ImageReference>,
+    ) -> Result<Digest, Error> {
+        let config = serde_json::to_vec(config).map_err(|source| ImageError::Write { source })?;
+        let whole = Whole {
+            config: &config,
+            manifest: None,
+            index: None,
+            created: Some(created),
+            tagged: true,
+            layers,
+            tags: name.map_or(&[], std::slice::from_ref),
+            digests: &[],
+        };
+        let id = self.put_blobs(&whole)?;
+        self.record(id, &whole)?;
+        Ok(id)
     }
 
     /// Gives the lease back. What it brought and no image names is collected, and on the occasion

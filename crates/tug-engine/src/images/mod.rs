@@ -60,4 +60,4 @@ pub use pull::{PullOptions, Pulled};
 pub use push::{PushEvent, PushOptions, PushProgress, PushState, Pushed};
 pub use save::{PendingFile, Save, SaveOptions, Saved};
 pub use save_built::{Labels, Unsaved};
-pub(crate) use variants::platform_of;
+pub(crate) use variants::best;

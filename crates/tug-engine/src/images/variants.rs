@@ -21,6 +21,21 @@ pub(crate) fn platform_of(row: &ImageRow) -> Platform {
     head.platform()
 }
 
+/// The first of those that fit a platform best; where none does, what they are for.
+pub(crate) fn best<T>(
+    all: Vec<T>,
+    row: impl Fn(&T) -> &ImageRow,
+    wanted: &Platform,
+) -> Result<T, Vec<String>> {
+    let offered: Vec<Platform> = all.iter().map(|one| platform_of(row(one))).collect();
+    let ranked = all.into_iter().zip(&offered);
+    ranked
+        .filter_map(|(one, offered)| wanted.rank(offered).map(|rank| (rank, one)))
+        .min_by_key(|(rank, _)| *rank)
+        .map(|(_, one)| one)
+        .ok_or_else(|| offered.iter().map(Platform::to_string).collect())
+}
+
 impl Engine {
     /// The image a name, id or prefix means for a platform.
     ///
@@ -36,23 +51,32 @@ impl Engine {
         let Some(wanted) = platform else {
             return all.into_iter().next().ok_or_else(|| Error::NoImage { name: name.to_owned() });
         };
-        let mut actual = Vec::new();
-        let mut best: Option<(usize, Chosen)> = None;
-        for chosen in all {
-            let offered = platform_of(&chosen.row);
-            match wanted.rank(&offered) {
-                Some(rank) if best.as_ref().is_none_or(|(other, _)| rank < *other) => {
-                    best = Some((rank, chosen));
-                }
-                Some(_) => {}
-                None => actual.push(offered.to_string()),
-            }
-        }
-        best.map(|(_, chosen)| chosen).ok_or_else(|| {
+        best(all, |chosen| &chosen.row, wanted).map_err(|here| {
             let shown = ImageReference::parse(name).map(|name| name.familiar());
             let (name, wanted) = (shown.unwrap_or_else(|_| name.to_owned()), wanted.to_string());
-            ImageError::OtherPlatform { name, wanted, actual: actual.join(", ") }.into()
+            ImageError::OtherPlatform { name, wanted, actual: here.join(", ") }.into()
         })
+    }
+
+    /// The same for commands that look at an image that is here, with their words.
+    ///
+    /// # Errors
+    /// As [`chosen_image`](Self::chosen_image), and when the platform is none.
+    pub(crate) fn image_on(&self, name: &str, platform: Option<&str>) -> Result<ImageRow, Error> {
+        let row = self.image(name)?;
+        let Some(platform) = platform.filter(|platform| !platform.is_empty()) else {
+            return Ok(row);
+        };
+        let wanted = Platform::parse(platform).map_err(|error| Error::BadValue {
+            what: "platform",
+            value: platform.to_owned(),
+            why: error.to_string(),
+        })?;
+        let all = self.images_of(name, row)?;
+        let chosen = best(all, |chosen| &chosen.row, &wanted).map_err(|here| {
+            Error::NoPlatform { name: name.to_owned(), platform: wanted.to_string(), here }
+        })?;
+        Ok(chosen.row)
     }
 
     /// All images of the index a name stands for that are here, the one it points at first.

@@ -1,7 +1,6 @@
 //! A container in directories of its own, and the proof that nothing of it is left.
 
 use crate::cast;
-use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -10,8 +9,8 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tug_monitor::log::{Begin, Item, Reader, Stream};
 use tug_monitor::{Error, LogConfig, MonitorSpec, Remains, RunState, Started};
-use tug_runtime::{ContainerSpec, Namespace, Namespaces, Process, Resources, Rootfs, Seccomp};
-use tug_types::{ContainerId, ContainerPath};
+use tug_runtime::{ContainerSpec, Rootfs, Seccomp};
+use tug_types::ContainerId;
 
 const BUSYBOX: &str = "/bin/busybox";
 pub(crate) const CGROUP_PARENT: &str = "tug-monitor-test";
@@ -240,44 +239,9 @@ pub(crate) fn alive(state: &RunState) -> bool {
 }
 
 fn container(id: ContainerId, args: &[&str], rootfs: Rootfs) -> ContainerSpec {
-    ContainerSpec {
-        hostname: id.short().to_owned(),
-        id,
-        domainname: None,
-        rootfs,
-        readonly_rootfs: false,
-        namespaces: Namespaces {
-            net: Namespace::New,
-            pid: Namespace::New,
-            ipc: Namespace::New,
-            uts: Namespace::New,
-            cgroup: Namespace::New,
-            user: None,
-        },
-        process: Process {
-            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
-            env: vec!["PATH=/bin".into()],
-            cwd: ContainerPath::root(),
-            user: String::new(),
-            additional_groups: Vec::new(),
-            terminal: false,
-            terminal_size: None,
-            capabilities: vec!["CAP_KILL".into()],
-            rlimits: Vec::new(),
-            no_new_privileges: false,
-            oom_score_adj: None,
-        },
-        mounts: Vec::new(),
-        devices: Vec::new(),
-        device_rules: Vec::new(),
-        resources: Resources::default(),
-        sysctls: BTreeMap::new(),
-        shm_size: 1 << 20,
-        init: false,
-        privileged: false,
-        seccomp: Seccomp::Unconfined,
-        masked_paths: Vec::new(),
-        readonly_paths: Vec::new(),
-        cgroup_parent: CGROUP_PARENT.into(),
-    }
+    let mut container = ContainerSpec::plain(id, rootfs, args, CGROUP_PARENT);
+    container.process.capabilities = vec!["CAP_KILL".into()];
+    container.seccomp = Seccomp::Unconfined;
+    (container.masked_paths, container.readonly_paths) = (Vec::new(), Vec::new());
+    container
 }

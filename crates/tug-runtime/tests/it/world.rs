@@ -10,8 +10,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tug_runtime::{
-    ContainerSpec, Error, ExecSpec, Mount, MountSource, Namespace, Namespaces, Process, Resources,
-    Rootfs, Running, Seccomp, Stdio, cgroup, defaults,
+    ContainerSpec, Error, ExecSpec, Mount, MountSource, Rootfs, Running, Stdio, cgroup,
 };
 use tug_types::{ContainerId, ContainerPath};
 
@@ -319,51 +318,12 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 fn spec(args: &[&str], dir: &Path) -> ContainerSpec {
-    let id = ContainerId::random().unwrap();
-    ContainerSpec {
-        hostname: id.short().to_owned(),
-        id,
-        domainname: None,
-        rootfs: Rootfs::Overlay {
-            lowers: vec![dir.join("image"), rootfs().to_owned()],
-            upper: dir.join("upper"),
-            work: dir.join("work"),
-            mount_point: dir.join("rootfs"),
-            volatile: false,
-        },
-        readonly_rootfs: false,
-        namespaces: Namespaces {
-            net: Namespace::New,
-            pid: Namespace::New,
-            ipc: Namespace::New,
-            uts: Namespace::New,
-            cgroup: Namespace::New,
-            user: None,
-        },
-        process: Process {
-            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
-            env: vec!["PATH=/bin".to_owned()],
-            cwd: ContainerPath::root(),
-            user: String::new(),
-            additional_groups: Vec::new(),
-            terminal: false,
-            terminal_size: None,
-            capabilities: defaults::capabilities().iter().map(|name| (*name).to_owned()).collect(),
-            rlimits: Vec::new(),
-            no_new_privileges: false,
-            oom_score_adj: None,
-        },
-        mounts: Vec::new(),
-        devices: Vec::new(),
-        device_rules: Vec::new(),
-        resources: Resources::default(),
-        sysctls: Default::default(),
-        shm_size: 64 << 20,
-        init: false,
-        privileged: false,
-        seccomp: Seccomp::Default,
-        masked_paths: defaults::masked_paths(),
-        readonly_paths: defaults::readonly_paths(),
-        cgroup_parent: PARENT.to_owned(),
-    }
+    let rootfs = Rootfs::Overlay {
+        lowers: vec![dir.join("image"), rootfs().to_owned()],
+        upper: dir.join("upper"),
+        work: dir.join("work"),
+        mount_point: dir.join("rootfs"),
+        volatile: false,
+    };
+    ContainerSpec::plain(ContainerId::random().unwrap(), rootfs, args, PARENT)
 }

@@ -346,43 +346,28 @@ impl Serializer for Builder {
     }
 }
 
-impl SerializeSeq for Parts {
-    type Ok = Value;
-    type Error = Error;
+/// The three kinds of list serde tells apart.
+macro_rules! lists {
+    ($($kind:ident, $element:ident;)*) => {$(
+        impl $kind for Parts {
+            type Ok = Value;
+            type Error = Error;
 
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, item: &T) -> Result<(), Error> {
-        self.push(item)
-    }
+            fn $element<T: Serialize + ?Sized>(&mut self, item: &T) -> Result<(), Error> {
+                self.push(item)
+            }
 
-    fn end(self) -> Result<Value, Error> {
-        Ok(self.list())
-    }
+            fn end(self) -> Result<Value, Error> {
+                Ok(self.list())
+            }
+        }
+    )*};
 }
 
-impl SerializeTuple for Parts {
-    type Ok = Value;
-    type Error = Error;
-
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, item: &T) -> Result<(), Error> {
-        self.push(item)
-    }
-
-    fn end(self) -> Result<Value, Error> {
-        Ok(self.list())
-    }
-}
-
-impl SerializeTupleStruct for Parts {
-    type Ok = Value;
-    type Error = Error;
-
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, item: &T) -> Result<(), Error> {
-        self.push(item)
-    }
-
-    fn end(self) -> Result<Value, Error> {
-        Ok(self.list())
-    }
+lists! {
+    SerializeSeq, serialize_element;
+    SerializeTuple, serialize_element;
+    SerializeTupleStruct, serialize_field;
 }
 
 impl SerializeMap for Parts {

@@ -1,6 +1,7 @@
 //! What a name stands for when it is pushed: an index all of which is here, or one image.
 
 use crate::images::error::ImageError;
+use crate::images::variants::{best, platform_of};
 use crate::{Engine, Error};
 use tug_registry::{Parsed, Platform};
 use tug_store::ImageRow;
@@ -47,10 +48,7 @@ impl Engine {
             }
         }
         if let Some(wanted) = wanted {
-            let ranked = here.into_iter().filter_map(|image| {
-                wanted.rank(&platform_of(&image.row)).map(|rank| (rank, image))
-            });
-            if let Some((_, image)) = ranked.min_by_key(|(rank, _)| *rank) {
+            if let Ok(image) = best(here, |image| &image.row, wanted) {
                 return Ok(Subject::Image(image));
             }
             check_platform(&row, Some(wanted))?;
@@ -80,11 +78,6 @@ impl Engine {
         let entries = list.manifests.iter().map(|entry| entry.digest).collect();
         Some((Index { digest, bytes, media_type, images: Vec::new() }, entries))
     }
-}
-
-fn platform_of(row: &ImageRow) -> Platform {
-    let head: tug_registry::ConfigHead = serde_json::from_slice(&row.config).unwrap_or_default();
-    head.platform()
 }
 
 fn check_platform(row: &ImageRow, wanted: Option<&Platform>) -> Result<(), Error> {

@@ -161,3 +161,20 @@ fn the_signature_of_an_index_covers_its_images() {
     signer.sign("team/index", &index.digest, &index.digest, "", "team");
     signer.sandbox(&["team"], "any").pull(&name).unwrap();
 }
+
+/// The policy is asked at the door: what came in before it stays and runs, and is refused at its next pull.
+#[test]
+fn what_came_before_a_policy_stays_until_it_is_pulled_again() {
+    let Some(signer) = Signer::new() else { return };
+    let free = signer.put("free/app");
+    let sandbox = signer.sandbox(&["team"], "any");
+    sandbox.pull(&free).unwrap();
+    let before = sandbox.leftovers();
+    let path = &sandbox.engine.settings.registries.policies[0];
+    std::fs::write(path, r#"{"default": "reject"}"#).unwrap();
+    let failure = sandbox.pull(&free).expect_err("the pull succeeded").failure();
+    assert_eq!(failure.kind, Kind::Denied, "{}", failure.message);
+    assert_eq!(sandbox.leftovers(), before);
+    let row = sandbox.engine.store().image_by_reference(&free).unwrap();
+    assert_eq!(row.unwrap().id.to_string(), signer.fixture.image.config);
+}
