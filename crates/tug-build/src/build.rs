@@ -96,13 +96,22 @@ pub struct Built {
     pub warnings: Report,
 }
 
+/// The state in which a command failed.
+#[derive(Clone, Copy, Debug)]
+pub struct FailedState {
+    /// An image without a name. To be removed by who takes it.
+    pub image: Digest,
+    /// There is a `/bin/sh` in it.
+    pub has_shell: bool,
+}
+
 /// A build about to run.
 pub struct Build {
     settings: Settings,
     request: BuildRequest,
     board: Board,
     cancel: Cancel,
-    failed: Mutex<Option<Digest>>,
+    failed: Mutex<Option<FailedState>>,
 }
 
 /// A tenth of a file system is the cache's unless somebody says otherwise.
@@ -206,14 +215,14 @@ impl Build {
         image.history.clear();
         let platform = target.platform.to_string();
         let whole = Whole::new(image, &layers, platform, plan.epoch);
-        if let Ok(id) = export::record(store, worker.lease(), &whole, &[], None) {
-            *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
+        if let Ok(image) = export::record(store, worker.lease(), &whole, &[], None) {
+            let state = FailedState { image, has_shell: worker.has_program(&layers, "/bin/sh") };
+            *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(state);
         }
     }
 
-    /// The image of the state in which a command failed, when that was to be kept. To be removed by who
-    /// takes it.
-    pub fn failed_state(&self) -> Option<Digest> {
+    /// The state in which a command failed, when that was to be kept.
+    pub fn failed_state(&self) -> Option<FailedState> {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 

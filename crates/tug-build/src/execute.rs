@@ -12,6 +12,7 @@ use crate::build::Cancel;
 use crate::error::BuildError;
 use crate::explain::{self, Explanation};
 use crate::files::overlay::Overlay;
+use crate::files::rooted;
 use crate::files::tree::Tree;
 use crate::ops::{Info, Layer, Op, Output, layers};
 use crate::progress::{self, Board, LineId};
@@ -128,6 +129,14 @@ impl<'b> Worker<'b> {
         let Some(step) = locked(&self.failed).take() else { return Ok(None) };
         let made = self.adopt(&step.upper, step.layers.clone())?;
         Ok(Some((step, layers(Some(&made)))))
+    }
+
+    /// Whether layers have something to execute at a path.
+    pub(crate) fn has_program(&self, layers: &[Layer], path: &str) -> bool {
+        let Ok(overlay) = self.read_files(layers) else { return false };
+        let real = rooted::real(overlay.root(), path, true);
+        let stat = real.and_then(|real| rooted::stat(overlay.root(), &real));
+        stat.is_ok_and(|stat| rooted::kind(&stat).is_file() && stat.st_mode & 0o111 != 0)
     }
 
     /// The last output of a command that failed.

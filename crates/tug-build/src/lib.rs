@@ -29,7 +29,7 @@ mod prune;
 mod request;
 mod signal;
 
-pub use build::{Build, Built, Cancel, is_compressed, unpack_context};
+pub use build::{Build, Built, Cancel, FailedState, is_compressed, unpack_context};
 pub use error::BuildError;
 pub use execute::git::{Login, clone, is_git};
 pub use execute::web::{Fetched, fetch};

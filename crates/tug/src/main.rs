@@ -25,6 +25,7 @@ mod quit;
 mod session;
 mod suggest;
 mod text;
+mod toolbox;
 mod value;
 
 use std::ffi::OsString;
@@ -46,6 +47,9 @@ fn main() -> ExitCode {
     }
     if own_name == interrupt::SWEEPER {
         return interrupt::sweep(&words.collect::<Vec<_>>());
+    }
+    if own_name == toolbox::PLACE {
+        return toolbox::main();
     }
     let words: Result<Vec<String>, OsString> = words.map(OsString::into_string).collect();
     let result = match words {

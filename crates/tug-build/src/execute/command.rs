@@ -126,6 +126,12 @@ impl Worker<'_> {
                 self.keep_failed(exec, base, upper);
                 Err(BuildError::Command { command: request.args.join(" "), code, why: None })
             }
+            // It never began: the state is what it was to run on.
+            Err(error @ BuildError::Command { .. }) => {
+                let upper = self.fresh_dir("upper")?;
+                self.keep_failed(exec, base, upper);
+                Err(error)
+            }
             Err(error) => Err(error),
         }
     }

@@ -126,6 +126,33 @@ fn the_same_step_runs_once_for_two_builds_at_the_same_time() {
 }
 
 #[test]
+fn six_builds_of_different_files_share_what_they_have_in_common() {
+    let s = Sandbox::new();
+    let shared = "FROM busybox AS work\nRUN --mount=type=cache,target=/c,sharing=shared \
+        sleep 0.7; echo x >> /c/runs; cp /c/runs /n\n";
+    let projects: Vec<Project> = (0..6)
+        .map(|n| {
+            let own =
+                format!("{shared}FROM busybox\nCOPY --from=work /n /n\nRUN echo {n} > /own\n");
+            Project::new(&s, &own, &[])
+        })
+        .collect();
+    let begun: Vec<_> = projects
+        .iter()
+        .enumerate()
+        .map(|(n, project)| s.start(&["build", "-t", &format!("app{n}"), &project.path()]))
+        .collect();
+    begun.into_iter().for_each(|build| {
+        build.wait_in(&s).ok();
+    });
+    for n in 0..6 {
+        let app = format!("app{n}");
+        let seen = s.tug(&["run", "--rm", &app, "cat", "/n", "/own"]);
+        assert_eq!(seen.ok(), format!("x\n{n}"), "the shared step ran once");
+    }
+}
+
+#[test]
 fn a_base_that_changed_runs_everything_anew() {
     let s = Sandbox::new();
     let base = Project::new(&s, "FROM busybox\nRUN echo 1 > /base\n", &[]);

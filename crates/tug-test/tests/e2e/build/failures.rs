@@ -89,6 +89,30 @@ fn a_shell_opens_where_a_step_failed() {
 }
 
 #[test]
+fn an_image_without_a_shell_is_looked_at_with_tugs_own_tools() {
+    let s = Sandbox::empty();
+    let p = Project::new(
+        &s,
+        "FROM scratch\nENV A=b\nWORKDIR /w\nCOPY tool f /w/\nRUN [\"/w/tool\", \"nonesuch\"]\n",
+        &[("f", "state\n")],
+    );
+    std::fs::copy(tug_test::sandbox::devtool(), p.dir.join("tool")).unwrap();
+    let lines = "pwd\ncat f\necho $A\nls\nfind / f\n./tool nonesuch\nls | cat\nexit 5\n";
+    let looked = s.tug_with(&["build", "--debug", &p.path()], lines.as_bytes());
+    looked.code(1);
+    let head = "/w\nstate\nb\nf\ntool\n/w/f\n";
+    assert!(looked.stdout.starts_with(head), "{looked}");
+    assert!(looked.stdout.contains("the toolbox has no pipes"), "{looked}");
+    // What could not even begin for want of a shell.
+    let none = Project::new(&s, "FROM scratch\nCOPY f /f\nRUN make\n", &[("f", "there\n")]);
+    let looked = s.tug_with(&["build", "--debug", &none.path()], b"cat /f\nls\n");
+    looked.code(1).says("exit code: 127");
+    assert!(looked.stdout.starts_with("there\n") && looked.stdout.contains("\nf\n"), "{looked}");
+    assert_eq!(s.tug(&["ps", "-aq"]).ok(), "");
+    assert_eq!(s.tug(&["images", "-aq"]).ok(), "");
+}
+
+#[test]
 fn results_are_written_where_asked() {
     let s = Sandbox::new();
     let p = Project::new(&s, "FROM busybox\nRUN echo x > /f\n", &[]);

@@ -4,8 +4,10 @@ use crate::build_view::Kind;
 use crate::context::Context;
 use crate::foreground::{self, Manner, Streams};
 use crate::quit::Quit;
+use crate::toolbox;
 use rustix::stdio::{stdin, stdout};
-use tug_build::{Build, BuildError};
+use std::path::PathBuf;
+use tug_build::{Build, BuildError, FailedState};
 use tug_engine::{Config, CreateRequest};
 use tug_monitor::log::Begin;
 use tug_types::Explain;
@@ -15,12 +17,12 @@ use tug_types::Explain;
 /// # Errors
 /// When the shell's container cannot be made or removed.
 pub(super) fn debug(ctx: &Context, build: &Build) -> Result<(), Quit> {
-    let Some(image) = build.failed_state() else { return Ok(()) };
+    let Some(FailedState { image, has_shell }) = build.failed_state() else { return Ok(()) };
     ctx.say("a shell in the state of the failed step; leave it with `exit`");
     let terminal = rustix::termios::isatty(stdin()) && rustix::termios::isatty(stdout());
     let config = Config {
         image: image.to_string(),
-        cmd: Some(vec!["/bin/sh".to_owned()]),
+        cmd: Some(vec![if has_shell { "/bin/sh" } else { toolbox::PLACE }.to_owned()]),
         attach_stdin: true,
         attach_stdout: true,
         attach_stderr: true,
@@ -31,6 +33,10 @@ pub(super) fn debug(ctx: &Context, build: &Build) -> Result<(), Quit> {
     };
     let mut request = CreateRequest { config, ..CreateRequest::default() };
     request.host.auto_remove = true;
+    let toolbox = (!has_shell).then(|| Toolbox::new(ctx)).transpose()?;
+    if let Some(Toolbox { file, .. }) = &toolbox {
+        request.host.binds = Some(vec![format!("{}:{}:ro", file.display(), toolbox::PLACE)]);
+    }
     let keys = Vec::new();
     let streams = Streams { stdin: true, stdout: true, stderr: !terminal };
     let ended = ctx.engine.run(&request).map_err(Quit::from).and_then(|started| {
@@ -40,6 +46,27 @@ pub(super) fn debug(ctx: &Context, build: &Build) -> Result<(), Quit> {
     });
     ctx.engine.remove_image(&image.to_string(), true, None)?;
     ended.map(drop)
+}
+
+/// A copy of tug's binary: the one that runs is shown to no container.
+struct Toolbox {
+    file: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+impl Toolbox {
+    fn new(ctx: &Context) -> Result<Self, Quit> {
+        let failed = |error: std::io::Error| Quit::io("copy tug's binary for the toolbox", &error);
+        let parent = ctx.engine.settings().exec_root.join("builds");
+        std::fs::create_dir_all(&parent).map_err(failed)?;
+        let dir = tempfile::tempdir_in(parent).map_err(failed)?;
+        let file = dir.path().join("toolbox");
+        let own = &ctx.engine.settings().exe;
+        std::fs::copy(own, &file).map_err(failed)?;
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&file, mode).map_err(failed)?;
+        Ok(Self { file, _dir: dir })
+    }
 }
 
 /// Says it all but the last line, which ends the command.
