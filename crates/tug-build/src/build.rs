@@ -15,7 +15,8 @@ use crate::image::ImageConfig;
 use crate::lower::{self, BaseImage, Plan};
 use crate::ops::{Layer, Op, layers};
 use crate::progress::{Board, Event, LineId, Progress};
-use crate::request::{BuildRequest, DockerfileSource, FilesTo, NamedContext};
+use crate::request::{BuildRequest, CachePlace, DockerfileSource, FilesTo, NamedContext};
+use crate::share::{self, Import};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -154,6 +155,7 @@ impl Build {
             return Err(BuildError::Violation(violation));
         }
         let contexts = self.contexts(&plan, &rules)?;
+        let imports = self.imports();
         let means = Means {
             graph: &plan.graph,
             info: &plan.info,
@@ -165,6 +167,7 @@ impl Build {
             budget: self.budget(lease.dir()),
             lease,
             slots: self.slots(path.as_deref()),
+            imports: &imports,
             epoch: plan.epoch,
         };
         let worker = Worker::new(means);
@@ -182,8 +185,10 @@ impl Build {
                 return Err(error);
             }
         };
+        files.iter().try_for_each(|layers| worker.ensure(layers))?;
         let made = self.export(&store, &worker, &plan, &files)?;
         worker.finish()?;
+        self.export_caches(&store, &worker, &files)?;
         Engine::new(self.settings.clone()).settle_later()?;
         let explanations = worker.explanations();
         Ok(Built {
@@ -518,6 +523,53 @@ impl Build {
         Budget::new(bytes, chosen.is_some(), lease)
     }
 
+    /// The caches to take results from. One that cannot be had costs time and nothing else.
+    fn imports(&self) -> Vec<Import> {
+        let engine = Engine::new(self.settings.clone());
+        let open = |from: &CachePlace| {
+            let title = format!("importing cache manifest from {}", shown(from));
+            let opened = self.board.during(title, |line| {
+                let opened = Import::open(&engine, from);
+                if let Err(error) = &opened {
+                    let text = tug_types::Explain::failure(error).message;
+                    self.board.tell(Event::Warning { line, text });
+                }
+                Ok::<_, BuildError>(opened.ok())
+            });
+            opened.ok().flatten()
+        };
+        self.request.cache_from.iter().filter_map(open).collect()
+    }
+
+    /// Hands the results of steps on.
+    fn export_caches(
+        &self,
+        store: &Store,
+        worker: &Worker<'_>,
+        files: &[Vec<Layer>],
+    ) -> Result<(), BuildError> {
+        let targets = self.request.cache_to.iter().filter(|to| to.place != CachePlace::Inline);
+        for to in targets {
+            let title = format!("exporting cache to {}", shown(&to.place));
+            let exported = self.board.during(title, |_| {
+                let records = match to.all {
+                    true => worker.records()?,
+                    false => worker.records()?.within(&files.concat()),
+                };
+                for record in records.steps.values() {
+                    worker.ensure(&record.layers)?;
+                }
+                share::export(&Engine::new(self.settings.clone()), store, &records, to)
+            });
+            match exported {
+                Err(error) if !to.ignore_error => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands the result on and records it.
     fn export(
         &self,
         store: &Store,
@@ -526,8 +578,13 @@ impl Build {
         files: &[Vec<Layer>],
     ) -> Result<Exported, BuildError> {
         let request = &self.request;
+        let inline = request.cache_to.iter().any(|to| to.place == CachePlace::Inline);
+        let records = if inline { Some(worker.records()?) } else { None };
         let wholes = plan.targets.iter().zip(files).map(|(target, layers)| {
-            Whole::new(target.image.clone(), layers, target.platform.to_string(), plan.epoch)
+            let mut image = target.image.clone();
+            let own = records.as_ref().map(|records| records.within(layers));
+            image.cache = own.and_then(|records| serde_json::to_value(records).ok());
+            Whole::new(image, layers, target.platform.to_string(), plan.epoch)
         });
         let mut release = Release::new(wholes.collect(), request);
         let archived = request.outputs.iter().any(|to| matches!(to, FilesTo::Archive { .. }));
@@ -562,6 +619,15 @@ impl Build {
     pub fn warn(&self, text: impl Into<String>) {
         let line = crate::progress::LineId(0);
         self.board.tell(Event::Warning { line, text: text.into() });
+    }
+}
+
+/// A cache as progress names it.
+fn shown(place: &CachePlace) -> String {
+    match place {
+        CachePlace::Inline => "the image".to_owned(),
+        CachePlace::Registry(reference) => reference.to_string(),
+        CachePlace::Local(dir) => dir.display().to_string(),
     }
 }
 

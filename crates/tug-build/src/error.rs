@@ -90,6 +90,8 @@ pub enum BuildError {
     IndexAnnotation,
     #[error("the {kind} output of several platforms is not supported")]
     SeveralPlatforms { kind: &'static str },
+    #[error("build cache {name}: {why}")]
+    Cache { name: String, why: String },
     #[error("write the archive")]
     Archive { source: tug_archive::Error },
     #[error("the build was cancelled")]

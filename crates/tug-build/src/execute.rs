@@ -17,13 +17,14 @@ use crate::files::tree::Tree;
 use crate::ops::{Info, Layer, Op, Output, layers};
 use crate::progress::{self, Board, LineId};
 use crate::request::BuildRequest;
+use crate::share::{Import, Record, Records};
 use rustix::fs::FlockOperation;
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tug_engine::Settings;
+use tug_engine::{Engine, Settings};
 use tug_solver::{Event, Executor, Graph, Inputs, Key, VertexId};
 use tug_store::{Lease, NewCacheRow, Store};
 use tug_types::{DiffId, Digest, Explain as _};
@@ -48,6 +49,13 @@ pub(crate) struct Worker<'b> {
     layers: tug_store::Layers,
     /// Keys whose results were used or made.
     used: Mutex<BTreeSet<String>>,
+    /// Titles and kinds of the steps with those keys.
+    titles: Mutex<BTreeMap<String, (String, String)>>,
+    /// Sums of stages' files that keys are made of.
+    sums: Mutex<BTreeMap<String, String>>,
+    imports: &'b [Import],
+    /// Results that came from there.
+    borrowed: Mutex<BTreeMap<String, Record>>,
     explanations: Mutex<Vec<Explanation>>,
     budget: Budget,
     slots: String,
@@ -76,6 +84,8 @@ pub(crate) struct Means<'b> {
     /// Names this Dockerfile of this context, for what changed since its last build.
     pub slots: String,
     pub epoch: Option<i64>,
+    /// Caches elsewhere.
+    pub imports: &'b [Import],
 }
 
 impl<'b> Worker<'b> {
@@ -94,6 +104,10 @@ impl<'b> Worker<'b> {
             store: Mutex::new(store),
             lease,
             used: Mutex::default(),
+            titles: Mutex::default(),
+            sums: Mutex::default(),
+            imports: means.imports,
+            borrowed: Mutex::default(),
             explanations: Mutex::default(),
             budget: means.budget,
             slots: means.slots,
@@ -109,6 +123,7 @@ impl<'b> Worker<'b> {
 
     /// Notes what was used, and keeps the cache in its bounds.
     pub(crate) fn finish(&self) -> Result<(), BuildError> {
+        self.keep_borrowed()?;
         let used = locked(&self.used).clone();
         let store = locked(&self.store);
         if !used.is_empty() {
@@ -152,6 +167,69 @@ impl<'b> Worker<'b> {
         &self.info[vertex.index()]
     }
 
+    /// Brings layers here that only a cache elsewhere has.
+    pub(crate) fn ensure(&self, layers: &[Layer]) -> Result<(), BuildError> {
+        if self.imports.is_empty() {
+            return Ok(());
+        }
+        let engine = Engine::new(self.settings.clone());
+        for layer in layers.iter().filter(|layer| !self.layers.contains(&layer.diff_id)) {
+            self.cancel.check()?;
+            for import in self.imports {
+                if import.fetch(&engine, &self.layers, &self.lease, layer.diff_id)? {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The result of a key in a cache elsewhere.
+    fn imported(&self, key: &str) -> Option<Output> {
+        let is_here = |id: &DiffId| self.layers.contains(id);
+        let record = self.imports.iter().find_map(|import| import.find(key, is_here))?;
+        for layer in &record.layers {
+            self.lease.protect(&layer.diff_id).ok()?;
+        }
+        locked(&self.borrowed).insert(key.to_owned(), record.clone());
+        Some(Output::Layers(Arc::new(record.layers.clone())))
+    }
+
+    /// Keeps what came from elsewhere and is wholly here now.
+    fn keep_borrowed(&self) -> Result<(), BuildError> {
+        let store = locked(&self.store);
+        for (key, record) in &*locked(&self.borrowed) {
+            if !record.layers.iter().all(|layer| self.layers.contains(&layer.diff_id)) {
+                continue;
+            }
+            let result = serde_json::to_string(&record.layers).unwrap_or_default();
+            let sizes: Vec<(DiffId, u64)> =
+                record.layers.iter().map(|layer| (layer.diff_id, layer.size)).collect();
+            store.put_cached(&NewCacheRow {
+                key,
+                kind: &record.kind,
+                description: &record.title,
+                result: &result,
+                layers: &sizes,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The results that were used or made.
+    pub(crate) fn records(&self) -> Result<Records, BuildError> {
+        let mut steps = locked(&self.borrowed).clone();
+        let store = locked(&self.store);
+        let titles = locked(&self.titles).clone();
+        for key in &*locked(&self.used) {
+            let Some(json) = store.cached(key)? else { continue };
+            let Ok(layers) = serde_json::from_str(&json) else { continue };
+            let (title, kind) = titles.get(key).cloned().unwrap_or_default();
+            steps.insert(key.clone(), Record { title, kind, layers });
+        }
+        Ok(Records::new(steps, locked(&self.sums).clone()))
+    }
+
     /// The trees of layers, uppermost first, as an overlay takes them.
     fn trees(&self, layers: &[Layer]) -> Vec<PathBuf> {
         self.layers.trees(layers.iter().map(|layer| &layer.diff_id))
@@ -159,6 +237,7 @@ impl<'b> Worker<'b> {
 
     /// The files of layers, to be read.
     fn read_files(&self, layers: &[Layer]) -> Result<Overlay, BuildError> {
+        self.ensure(layers)?;
         let mut trees = self.trees(layers);
         if trees.is_empty() {
             trees.push(self.fresh_dir("empty")?);
@@ -309,11 +388,13 @@ impl Executor for Worker<'_> {
             return Ok(None);
         }
         let key = key.to_string();
-        let found = self.remembered(&key)?;
-        if found.is_some() {
+        let title = (self.information(vertex).title.clone(), kind(self.op(vertex)).to_owned());
+        locked(&self.titles).insert(key.clone(), title);
+        if let Some(found) = self.remembered(&key)? {
             locked(&self.used).insert(key);
+            return Ok(Some(found));
         }
-        Ok(found)
+        Ok(self.imported(&key))
     }
 
     fn turn(&self, key: &Key) -> Result<Turn, BuildError> {

@@ -29,6 +29,9 @@ pub(crate) struct ImageConfig {
     #[serde(rename = "os.version", skip_serializing_if = "String::is_empty")]
     pub os_version: String,
     pub rootfs: RootFs,
+    /// What the image carries of its own build (`--cache-to type=inline`).
+    #[serde(rename = "tug.build.cache.v1", skip_serializing_if = "Option::is_none")]
+    pub cache: Option<serde_json::Value>,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub variant: String,
 }

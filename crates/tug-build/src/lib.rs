@@ -27,6 +27,7 @@ mod ops;
 mod progress;
 mod prune;
 mod request;
+mod share;
 mod signal;
 
 pub use build::{Build, Built, Cancel, FailedState, is_compressed, unpack_context};
@@ -40,6 +41,7 @@ pub use files::tree::TreeError;
 pub use progress::{Event, LineId, Progress, Silent};
 pub use prune::{CacheEntry, PruneOptions, Pruned, cache_entries, prune_cache};
 pub use request::{
-    Annotation, AnnotationLevel, BuildRequest, DockerfileSource, FilesTo, NamedContext, Secret,
+    Annotation, AnnotationLevel, BuildRequest, CachePlace, CacheTo, DockerfileSource, FilesTo,
+    NamedContext, Secret,
 };
 pub use tug_dockerfile::{Outline, Platform, Targets, csv_fields};

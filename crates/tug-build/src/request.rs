@@ -54,6 +54,32 @@ pub struct BuildRequest {
     pub keep: bool,
     /// `--annotation`
     pub annotations: Vec<Annotation>,
+    /// `--cache-from`
+    pub cache_from: Vec<CachePlace>,
+    /// `--cache-to`
+    pub cache_to: Vec<CacheTo>,
+}
+
+/// Where a build cache is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CachePlace {
+    /// In the image itself.
+    Inline,
+    /// Under a name at a registry; an image with an inline cache is one too.
+    Registry(ImageReference),
+    /// In a directory.
+    Local(PathBuf),
+}
+
+/// A build cache to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheTo {
+    /// Where.
+    pub place: CachePlace,
+    /// Every step's result (`mode=max`), not only those the image is made of.
+    pub all: bool,
+    /// The build succeeds without it.
+    pub ignore_error: bool,
 }
 
 /// A word on an image that is no part of its configuration.

@@ -1,6 +1,5 @@
 //! The blocking face of the crate: a client that owns its runtime.
 
-use crate::Descriptor;
 use crate::ask::{Ask, What};
 use crate::blob::{BlobEvent, BlobStream};
 use crate::endpoint::{Source, endpoints};
@@ -12,6 +11,7 @@ use crate::settings::Settings;
 use crate::spool::OpenSpool;
 use crate::transport::Transport;
 use crate::upload::{Destination, OpenSource, UploadEvent, Uploader, pages};
+use crate::{Descriptor, Manifest};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -84,6 +84,19 @@ impl Client {
     ) -> Result<Resolved, Error> {
         let resolver = Resolver::new(&self.transport, reference, on_retry)?;
         self.runtime.block_on(resolver.resolve(platform))
+    }
+
+    /// A manifest that is taken as it is, whatever it describes; none when no endpoint has it, or when it is an
+    /// index.
+    ///
+    /// # Errors
+    /// As [`Client::resolve`].
+    pub fn bare_manifest(
+        &self,
+        reference: &ImageReference,
+    ) -> Result<Option<(Manifest, Source)>, Error> {
+        let resolver = Resolver::new(&self.transport, reference, &|_, _| {})?;
+        self.runtime.block_on(resolver.bare_manifest())
     }
 
     /// A blob, whose download begins with the first read. `observer` is called from the client's own threads.

@@ -92,6 +92,7 @@ fn keys(settings: &Settings, context: &Path) -> Vec<Option<Key>> {
         cancel: &build.cancel,
         contexts,
         budget: crate::execute::Budget::new(u64::MAX, false, lease.dir()),
+        imports: &[],
         lease,
         slots: String::new(),
         epoch: None,

@@ -79,6 +79,7 @@ impl Worker<'_> {
         if !emulator::can_run(&exec.platform, self.lease.dir()) {
             return Err(BuildError::NoEmulator { platform: exec.platform.to_string() });
         }
+        self.ensure(&base)?;
         let prepared = mounts::prepare(self, exec, results, inputs)?;
         let sure = prepared.sure;
         let mut env: Vec<String> =

@@ -217,6 +217,7 @@ impl<'a> Lowering<'a> {
     fn start_from(&self, state: &mut StageState<'a>, base: &Arc<BaseImage>) -> Vec<String> {
         state.image = base.config.clone();
         state.image.created = None;
+        state.image.cache = None;
         state.image.rootfs = Default::default();
         state.scope = StageScope::on_image(self.global, &base.config.config.env);
         state.image.config.env = state.scope.image_env().to_words();

@@ -5,6 +5,7 @@
 //! | `pull` | a reference into an image, with the registry |
 //! | `fetch` | a pull's layers, several at once |
 //! | `push` | an image into a registry, several layers at once |
+//! | `cache` | build caches at a registry |
 //! | `account` | logging in and out, searching |
 //! | `save` | images into an archive |
 //! | `save_built` | what a build made into an archive, unrecorded |
@@ -27,6 +28,7 @@
 
 mod account;
 mod archive;
+mod cache;
 mod changes;
 mod check;
 mod clearing;
@@ -50,6 +52,7 @@ mod tests;
 mod variants;
 
 pub use account::LoggedIn;
+pub use cache::{CACHE_CONFIG, CacheBlob, RemoteCache};
 pub use check::{Broken, Checked, Damage};
 pub use clearing::{RECOUNT, SWEEPER};
 pub use commit::CommitOptions;

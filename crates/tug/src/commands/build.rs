@@ -1,6 +1,7 @@
 //! `build`.
 
 mod annotations;
+mod caches;
 mod contexts;
 mod failure;
 mod outputs;

@@ -11,6 +11,7 @@ mod layer;
 mod manifest;
 mod subject;
 
+use super::cache::CacheBlob;
 use super::error::ImageError;
 use super::pull::failed;
 use crate::{Engine, Error};
@@ -250,7 +251,69 @@ impl Engine {
     }
 }
 
+/// Says nothing.
+pub(super) struct Silent;
+
+impl PushProgress for Silent {
+    fn event(&self, _: PushEvent) {}
+}
+
+/// The same push, of layers that are no image.
+pub(super) type CacheLayers<'a> = Push<'a>;
+
+impl Engine {
+    /// Brings layers over, each once: what they became.
+    pub(super) fn push_cache_layers(
+        &self,
+        push: &Push<'_>,
+        diff_ids: &[DiffId],
+    ) -> Result<Vec<(DiffId, CacheBlob)>, Error> {
+        let job = |diff_id: &DiffId| {
+            let records = self.store.layer_blobs(diff_id).unwrap_or_default();
+            Job {
+                diff_id: *diff_id,
+                wanted: None,
+                relatives: Vec::new(),
+                origins: Vec::new(),
+                known: records.into_iter().find(|record| record.recipe == compress::RECIPE),
+                media_type: layer::gzip_type(false),
+            }
+        };
+        let jobs: Vec<Job> = diff_ids.iter().map(job).collect();
+        let layers = Layers { push, store: self.store.layers(), blobs: self.store.blobs() };
+        let arrived = layers.push(&jobs)?;
+        let mut blobs = Vec::new();
+        for diff_id in diff_ids {
+            let Some(layer) = arrived.get(diff_id) else { continue };
+            if let Some(made) = &layer.made {
+                self.store.remember_blob(diff_id, made)?;
+            }
+            let blob = CacheBlob {
+                digest: layer.descriptor.digest,
+                size: layer.descriptor.size,
+                media_type: layer.descriptor.media_type.clone(),
+            };
+            blobs.push((*diff_id, blob));
+        }
+        Ok(blobs)
+    }
+}
+
 impl Push<'_> {
+    /// Brings a small blob over.
+    pub(super) fn bytes(&self, bytes: &[u8]) -> Result<(), Error> {
+        let digest = super::intake::digest_of(bytes);
+        if self.client.probe(self.destination, digest).map_err(failed)?.is_some() {
+            return Ok(());
+        }
+        let bytes: std::sync::Arc<[u8]> = std::sync::Arc::from(bytes);
+        let mut open =
+            || Ok(Box::new(std::io::Cursor::new(bytes.clone())) as Box<dyn std::io::Read>);
+        let never = std::sync::atomic::AtomicBool::new(false);
+        let sent = self.client.upload(self.destination, digest, &mut open, &|_| {}, &never);
+        sent.map_err(failed).map(drop)
+    }
+
     fn publish(&self, name: &str, media_type: &str, bytes: &[u8]) -> Result<Digest, Error> {
         let on_retry = |attempt, wait: std::time::Duration| {
             let state = PushState::Retrying(attempt, wait.as_secs());

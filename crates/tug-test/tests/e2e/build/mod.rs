@@ -13,6 +13,7 @@ mod outputs;
 mod release;
 mod secrets;
 mod seeds;
+mod shared;
 mod stages;
 
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! From flags to what the builder is asked for.
 
 use super::contexts::Opened;
-use super::{annotations, outputs, sources};
+use super::{annotations, caches, outputs, sources};
 use crate::commands::pull;
 use crate::container_flags::{self, host};
 use crate::flags::Parsed;
@@ -67,6 +67,8 @@ pub(super) fn request(parsed: &Parsed<'_>, source: &Opened) -> Result<BuildReque
             .collect(),
         pull: parsed.on("pull"),
         platforms,
+        cache_from: parsed.read_all("cache-from", caches::from)?,
+        cache_to: parsed.read_all("cache-to", caches::to)?,
         annotations: parsed.read_all("annotation", annotations::parse)?.concat(),
         host: limits(parsed)?,
         explain: parsed.on("explain"),
@@ -164,12 +166,6 @@ fn refuse(parsed: &Parsed<'_>) -> Result<(), Quit> {
         }
     }
     refuse_attestations(parsed)?;
-    for name in ["cache-from", "cache-to"] {
-        if let Some(value) = parsed.text(name) {
-            let quit = parsed.wrong(format!("--{name} {value} is not supported by tug yet"));
-            return Err(quit.with_hint("leave it out"));
-        }
-    }
     for name in ["squash", "compress"] {
         if parsed.on(name) {
             let quit = parsed.wrong(format!("--{name} is not supported by tug yet"));
