@@ -88,8 +88,17 @@ impl Drop for Claim<'_> {
 }
 
 impl Claim<'_> {
+    /// Wants room for what is there or is going to be. Not even asked about without a budget somebody chose:
+    /// what is kept in the end makes room for itself.
+    pub(crate) fn check(&self, bytes: impl FnOnce() -> u64) -> Result<(), BuildError> {
+        match self.worker.budget.strict {
+            true => self.take(bytes()),
+            false => Ok(()),
+        }
+    }
+
     /// Wants room for so many bytes in all, and makes it.
-    pub(crate) fn take(&self, bytes: u64) -> Result<(), BuildError> {
+    fn take(&self, bytes: u64) -> Result<(), BuildError> {
         let budget = &self.worker.budget;
         budget.set(self.number, bytes);
         if self.worker.make_room()? || !budget.strict {

@@ -107,13 +107,13 @@ impl Worker<'_> {
         };
         let upper = self.lease.fresh_path("upper");
         let claim = self.claim();
-        claim.take(0)?;
+        claim.check(|| 0)?;
         let outcome = self.run(vertex, &request, &upper, &claim, &prepared.caches);
         prepared.measure();
         drop(prepared);
         let outcome = outcome.and_then(|code| {
             // With what the last look did not see.
-            claim.take(prune::tree_size(&upper)).map(|()| code)
+            claim.check(|| prune::tree_size(&upper)).map(|()| code)
         });
         if let Err(BuildError::Budget { .. }) = &outcome {
             drop(claim);

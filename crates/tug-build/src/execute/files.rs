@@ -227,7 +227,7 @@ impl Worker<'_> {
                     }
                     let Selected { found, entries } = selected;
                     let size = |entry: &Entry| u64::try_from(entry.stat.st_size).unwrap_or(0);
-                    claim.take(writer.bytes + entries.iter().map(size).sum::<u64>())?;
+                    claim.check(|| writer.bytes + entries.iter().map(size).sum::<u64>())?;
                     let archive = *unpack && entries.first().is_some_and(|e| !e.is_dir());
                     if archive && self.unpack(copy, tree, &found, writer, target)? {
                         continue;
@@ -369,7 +369,7 @@ impl Worker<'_> {
         write(&target, &claim)?;
         drop(target);
         // Of an archive nobody knows before.
-        claim.take(prune::tree_size(&upper))?;
+        claim.check(|| prune::tree_size(&upper))?;
         let output = self.adopt(&upper, onto)?;
         // The lease would do it in the end.
         let _ = tug_archive::remove_tree(&work);
