@@ -33,7 +33,7 @@ use tug_types::{DiffId, Digest, Explain as _};
 const FORMAT: &str = "1";
 
 pub(crate) use budget::Budget;
-pub(crate) use mounts::{caches_dir, sweep, take_cache};
+pub(crate) use mounts::{WRITTEN, caches_dir, sweep, take_cache};
 
 /// Does what the graph says, over one store.
 pub(crate) struct Worker<'b> {

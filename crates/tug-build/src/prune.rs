@@ -1,7 +1,7 @@
 //! What builds keep, listed and taken away: results in the store, and the directories of cache mounts.
 
 use crate::error::BuildError;
-use crate::execute::{caches_dir, now, take_cache};
+use crate::execute::{WRITTEN, caches_dir, now, take_cache};
 use crate::files::rooted;
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
@@ -92,7 +92,8 @@ struct MountDir {
     entry: CacheEntry,
 }
 
-/// The directories of cache mounts. `measured`: their sizes by looking, not by what was noted last.
+/// The directories of cache mounts. `measured`: their sizes by looking, not by what was noted last, and
+/// whether they are in use.
 fn mounts(settings: &Settings, measured: bool) -> Vec<MountDir> {
     let dirs = std::fs::read_dir(caches_dir(&settings.data_root));
     let dirs = dirs.into_iter().flatten().flatten().map(|entry| entry.path());
@@ -101,13 +102,26 @@ fn mounts(settings: &Settings, measured: bool) -> Vec<MountDir> {
         let used = std::fs::metadata(dir.join("lock")).map_or(0, |metadata| {
             metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec())
         });
+        let mark = dir.join(WRITTEN);
+        // Asked only when it matters: for that moment somebody's private cache would look taken.
+        let lock = (measured || mark.exists()).then(|| take_cache(&dir)).flatten();
+        let killed = lock.is_some() && mark.exists();
+        let size = match measured || killed {
+            true => tree_size(&dir.join("data")),
+            false => known_size(&dir),
+        };
+        if killed {
+            // Else it is measured again.
+            let noted = std::fs::write(dir.join("size"), size.to_string());
+            let _ = noted.and_then(|()| std::fs::remove_file(mark));
+        }
         let entry = CacheEntry {
             id,
             kind: "cachemount".to_owned(),
             description: std::fs::read_to_string(dir.join("id")).unwrap_or_default(),
-            size: if measured { tree_size(&dir.join("data")) } else { known_size(&dir) },
+            size,
             shared: false,
-            in_use: take_cache(&dir).is_none(),
+            in_use: lock.is_none(),
             unused: now().saturating_sub(used),
             uses: 0,
         };
@@ -188,7 +202,8 @@ fn take_away(
             Candidate::Mount(MountDir { dir, entry }) => {
                 let Some(_lock) = take_cache(&dir) else { continue };
                 // The lock goes last: until then whoever wants the cache waits for it.
-                for part in ["data", "data.new", "id", "size", "lock"].map(|name| dir.join(name)) {
+                let parts = ["data", "data.new", "id", "size", WRITTEN, "lock"];
+                for part in parts.map(|name| dir.join(name)) {
                     tug_archive::remove_tree(&part).map_err(BuildError::files("remove", &part))?;
                 }
                 // Somebody may be making it anew already.

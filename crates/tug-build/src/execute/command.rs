@@ -110,11 +110,12 @@ impl Worker<'_> {
         claim.check(|| 0)?;
         let outcome = self.run(vertex, &request, &upper, &claim, &prepared.caches);
         prepared.measure();
-        drop(prepared);
         let outcome = outcome.and_then(|code| {
             // With what the last look did not see.
             claim.check(|| prune::tree_size(&upper)).map(|()| code)
         });
+        // Not before: a cache mount that is too big is not to be emptied for the step that filled it.
+        drop(prepared);
         if let Err(BuildError::Budget { .. }) = &outcome {
             drop(claim);
             tug_archive::remove_tree(&upper).map_err(BuildError::files("remove", &upper))?;

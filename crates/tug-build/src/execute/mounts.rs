@@ -5,6 +5,7 @@
 //!                                              lock   flock(2)ed by its users
 //!                                              data/  what is mounted
 //!                                              size   its bytes after the last use
+//!                                              written  there while used: what killed users wrote is in no size
 //! <exec-root>/builds/<random>/                 secrets and scripts of one step, on the tmpfs of the run
 //! ```
 
@@ -46,7 +47,8 @@ impl Prepared {
     /// Notes how big the caches are now. Best effort: who does not find it measures.
     pub(super) fn measure(&self) {
         for (data, _) in &self.caches {
-            let _ = std::fs::write(data.with_file_name("size"), tree_size(data).to_string());
+            let noted = std::fs::write(data.with_file_name("size"), tree_size(data).to_string());
+            let _ = noted.and_then(|()| std::fs::remove_file(data.with_file_name(WRITTEN)));
         }
     }
 }
@@ -206,6 +208,9 @@ fn secret(
     Ok(())
 }
 
+/// Marks a cache whose size is not known since somebody uses it, or was killed.
+pub(crate) const WRITTEN: &str = "written";
+
 /// Where caches of builds are.
 pub(crate) fn caches_dir(data_root: &Path) -> PathBuf {
     data_root.join("build").join("mounts")
@@ -236,6 +241,8 @@ fn cache(
             std::fs::write(&note, id).map_err(BuildError::files("write", &note))?;
         }
         prepared.caches.push((data.clone(), known_size(&dir)));
+        let mark = dir.join(WRITTEN);
+        std::fs::write(&mark, []).map_err(BuildError::files("write", &mark))?;
         return Ok(StepSource::Bind(data));
     }
     Err(BuildError::Cancelled)

@@ -153,3 +153,22 @@ fn what_was_used_longest_ago_makes_room_for_results() {
     assert_eq!(steps(&one.build(&s, &[])).1.len(), 0);
     assert_eq!(steps(&two.build(&s, &[])).1.len(), 1, "it made room");
 }
+
+#[test]
+fn what_a_killed_build_wrote_to_a_cache_mount_counts() {
+    let s = sandbox("64m");
+    let dockerfile = format!(
+        "FROM busybox\nRUN --mount=type=cache,target=/c {} > /c/f; touch /c/done; sleep 600\n",
+        written(50)
+    );
+    let p = Project::new(&s, &dockerfile, &[]);
+    let started = s.start(&["build", &p.path()]);
+    let find = format!("find {}/build/mounts -name done", s.data_root().display());
+    tug_test::wait::until("the cache to be filled", || s.shell(&find).stdout.contains("done"));
+    tug_test::process::kill_and_wait(started.0.pid());
+    tug_test::wait::until("the step to be gone", || s.container_dirs().is_empty());
+    let other = Project::new(&s, &format!("FROM busybox\nRUN {} > /f\n", written(20)), &[]);
+    other.build(&s, &[]);
+    let du = s.tug(&["builder", "du", "--verbose"]);
+    assert!(!du.stdout.contains("cachemount"), "{du}");
+}
