@@ -40,7 +40,7 @@ fn mistakes_in_a_dockerfile_point_at_the_place() {
 fn flags_that_do_nothing_yet_are_refused_by_name() {
     let s = Sandbox::new();
     let p = Project::new(&s, "FROM busybox\n", &[]);
-    for flag in ["--squash", "--cache-to=type=inline", "--sbom=true", "--isolation=hyperv"] {
+    for flag in ["--squash", "--cache-to=type=gha", "--sbom=true", "--isolation=hyperv"] {
         let name = flag.split('=').next().unwrap();
         p.try_build(&s, &[flag]).code(125).says(name);
     }
