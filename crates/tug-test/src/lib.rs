@@ -13,6 +13,7 @@
     reason = "tests start programs, read their environment and say aloud what they skip"
 )]
 
+pub mod corpus;
 pub mod fixture;
 pub mod git;
 pub mod layer;

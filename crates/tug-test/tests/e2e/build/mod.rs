@@ -3,6 +3,7 @@
 mod budget;
 mod cache;
 mod context;
+mod corpus;
 mod edits;
 mod failures;
 mod git;
