@@ -261,18 +261,24 @@ pub(crate) fn listed<S: AsRef<str>>(words: &[S]) -> String {
 }
 
 impl Healthcheck {
-    /// As Go's `%+v` writes the structure.
+    /// As Go's `%q` writes a pointer to the structure: the number of retries becomes a character.
     pub(crate) fn shown(&self) -> String {
-        format!(
-            "{{Test:{} Interval:{} Timeout:{} StartPeriod:{} StartInterval:{} Retries:{}}}",
-            listed(&self.test),
-            go_duration(self.interval),
-            go_duration(self.timeout),
-            go_duration(self.start_period),
-            go_duration(self.start_interval),
-            self.retries
-        )
+        let times = [self.interval, self.timeout, self.start_period, self.start_interval];
+        let times: Vec<String> =
+            times.iter().map(|time| format!("\"{}\"", go_duration(*time))).collect();
+        format!("&{{{} {} {}}}", quoted(&self.test), times.join(" "), quoted_rune(self.retries))
     }
+}
+
+/// A number as Go's `%q` writes it.
+fn quoted_rune(number: i64) -> String {
+    let c = u32::try_from(number).ok().and_then(char::from_u32).unwrap_or('\u{fffd}');
+    let text = match c {
+        '\'' => "\\'".to_owned(),
+        '"' => "\"".to_owned(),
+        c => quote(&c.to_string()).trim_matches('"').to_owned(),
+    };
+    format!("'{text}'")
 }
 
 /// `1m30s`, `0s`, `1.5ms`
@@ -355,6 +361,8 @@ mod tests {
     fn words_and_durations_are_gos() {
         let words = ["a b".to_owned(), "\"\\\n".to_owned(), "é\u{1}".to_owned()];
         assert_eq!(quoted(&words), r#"["a b" "\"\\\n" "é\x01"]"#);
+        let runes = [0, 3, 7, 39, 65].map(quoted_rune);
+        assert_eq!(runes, [r"'\x00'", r"'\x03'", r"'\a'", r"'\''", "'A'"]);
         for (nanoseconds, text) in [
             (0, "0s"),
             (30_000_000_000, "30s"),

@@ -37,7 +37,9 @@ impl Engine {
 
     pub(crate) fn find_image(&self, name: &str) -> Result<Option<ImageRow>, Error> {
         let digits = name.strip_prefix("sha256:").unwrap_or(name);
-        if digits.len() == 64 || name.starts_with("sha256:") {
+        // A name may be 64 characters long too.
+        let is_id = digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if is_id || name.starts_with("sha256:") {
             return self.image_by_digits(digits);
         }
         if let Ok(reference) = ImageReference::parse(name)

@@ -12,7 +12,7 @@ pub fn recorded(topic: &str) -> Option<BTreeMap<String, String>> {
 
 fn recorded_case(case: Case) -> (String, String) {
     let text = case.sections.into_iter().next().map(|section| section.text);
-    (case.name, text.unwrap_or_default())
+    (case.name, text.unwrap_or_default().trim_end().to_owned())
 }
 
 /// The differences that are meant: by name of the case, lines as [`difference`] gives them.
@@ -46,7 +46,7 @@ pub fn difference(docker: &str, tug: &str) -> String {
 
 /// What Docker said of a case that fails is kept to be read, not to be repeated.
 fn counts(line: &str) -> bool {
-    !line.starts_with("says ")
+    !line.is_empty() && !line.starts_with("says ")
 }
 
 #[cfg(test)]

@@ -107,8 +107,8 @@ impl Line {
         (uid.parse().unwrap_or(0), gid.parse().unwrap_or(0))
     }
 
-    fn mtime(&self) -> i64 {
-        self.text("mtime").and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_TIME)
+    fn mtime(&self) -> Option<i64> {
+        self.text("mtime").and_then(|text| text.parse().ok())
     }
 
     fn content(&self) -> Vec<u8> {
@@ -127,9 +127,6 @@ impl Line {
         Some((String::from_utf8_lossy(&text[..colon]).into_owned(), text[colon + 1..].to_vec()))
     }
 }
-
-/// 2024-01-01 00:00:00 UTC
-const DEFAULT_TIME: i64 = 1_704_067_200;
 
 /// Makes a directory with what a list says.
 ///
@@ -192,8 +189,11 @@ fn finish(path: &Path, line: &Line, mode: u32) -> io::Result<()> {
     times(path, line)
 }
 
+/// Only when it is said: Docker's client takes a file of the same name, size and time for the same file,
+/// also when it is another build's.
 fn times(path: &Path, line: &Line) -> io::Result<()> {
-    let time = Timespec { tv_sec: line.mtime(), tv_nsec: 0 };
+    let Some(seconds) = line.mtime() else { return Ok(()) };
+    let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
     let times = Timestamps { last_access: time, last_modification: time };
     Ok(rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }

@@ -12,14 +12,29 @@ pub fn describe(image: &Image, base: &Image, times: bool) -> String {
     let mut out = String::new();
     configuration(&image.config, &mut out);
     let shared = image.layers.iter().zip(&base.layers).take_while(|(a, b)| a == b).count();
+    let mut below = Files::merged(&image.layers[..shared]);
+    let start = below.clone();
     for (number, layer) in image.layers[shared..].iter().enumerate() {
-        let mut names: Vec<String> = layer.iter().map(shown_name).collect();
+        let new = layer.iter().filter(|entry| !is_there(entry, &below));
+        let mut names: Vec<String> = new.map(shown_name).collect();
         names.sort();
-        let _ = writeln!(out, "layer {number}: {}", names.join(" "));
+        let names = if names.is_empty() { "nothing".to_owned() } else { names.join(" ") };
+        let _ = writeln!(out, "layer {number}: {names}");
+        below.put(layer);
     }
-    let below = Files::merged(&image.layers[..shared]);
-    files(&Files::merged(&image.layers), &below, times, &mut out);
+    files(&below, &start, times, &mut out);
     out
+}
+
+/// A directory that was there just so: the way to what changed, or touched and left.
+fn is_there(entry: &Entry, below: &Files) -> bool {
+    let old = below.names.get(&entry.path).map(|number| &below.nodes[*number]);
+    entry.node.kind == 'd' && old.is_some_and(|old| same(old, &entry.node))
+}
+
+/// But for times.
+fn same(a: &Node, b: &Node) -> bool {
+    Node { mtime: 0, ..a.clone() } == Node { mtime: 0, ..b.clone() }
 }
 
 fn shown_name(entry: &Entry) -> String {
@@ -60,11 +75,7 @@ fn files(files: &Files, base: &Files, times: bool, out: &mut String) {
     }
     for (path, number) in &files.names {
         let node = &files.nodes[*number];
-        let same = base.names.get(path).is_some_and(|old| {
-            let old = &base.nodes[*old];
-            Node { mtime: 0, ..old.clone() } == Node { mtime: 0, ..node.clone() }
-        });
-        if !same {
+        if !base.names.get(path).is_some_and(|old| same(&base.nodes[*old], node)) {
             let _ = writeln!(out, "{}", line(path, node, &names[number], times));
         }
     }
@@ -77,6 +88,9 @@ fn files(files: &Files, base: &Files, times: bool, out: &mut String) {
         }
     }
 }
+
+/// No case sets a time after this one, in 2025: whatever is younger was made by the build.
+const NOW: i64 = 1_750_000_000;
 
 fn line(path: &str, node: &Node, names: &[&str], times: bool) -> String {
     let mut line = format!(
@@ -106,8 +120,12 @@ fn line(path: &str, node: &Node, names: &[&str], times: bool) -> String {
         let others: Vec<&str> = names.iter().copied().filter(|name| *name != path).collect();
         let _ = write!(line, " is also /{}", others.join(" /"));
     }
-    if times {
-        let _ = write!(line, " time {}", node.mtime);
+    match node.mtime {
+        _ if !times => {}
+        NOW.. => line.push_str(" time now"),
+        time => {
+            let _ = write!(line, " time {time}");
+        }
     }
     line
 }

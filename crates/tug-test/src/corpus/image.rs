@@ -168,7 +168,8 @@ impl Files {
         files
     }
 
-    fn put(&mut self, layer: &[Entry]) {
+    /// Puts another layer on top.
+    pub fn put(&mut self, layer: &[Entry]) {
         let lower = self.names.keys().cloned().collect::<BTreeSet<_>>();
         let mut own = BTreeSet::new();
         for entry in layer {

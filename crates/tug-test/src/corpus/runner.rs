@@ -63,8 +63,8 @@ pub fn build(case: &Case, engine: Engine<'_>, base: &Image, dir: &Path) -> Outco
     }
     let tag = format!("corpus-{}", case.name);
     let root_name = root.to_string_lossy().into_owned();
-    let flags: Vec<String> =
-        case.lines("flags").iter().map(|flag| flag.replace("$DIR", &root_name)).collect();
+    let flags = case.lines("flags").into_iter().filter(|flag| !flag.is_empty());
+    let flags: Vec<String> = flags.map(|flag| flag.replace("$DIR", &root_name)).collect();
     let context = context.to_string_lossy().into_owned();
     let mut arguments = vec!["build", "-t", &tag];
     arguments.extend(flags.iter().map(String::as_str));

@@ -7,6 +7,7 @@
 )]
 
 mod bench;
+mod corpus;
 mod images;
 mod inside;
 mod record;
@@ -23,6 +24,7 @@ const USAGE: &str = "usage: tug-dev image LAYOUT busybox PROGRAM
        tug-dev unpack LAYOUT NAME:TAG DIRECTORY
        tug-dev bench TUG FLOOR DISK IMAGE [PART]…
        tug-dev record CLIENT TRANSCRIPT
+       tug-dev corpus DOCKER [TOPIC]…
        tug-dev udp-echo PORT | forbidden | produce BYTES";
 
 fn main() -> ExitCode {
@@ -50,6 +52,7 @@ fn run(arguments: &[&str]) -> io::Result<()> {
             bench::all(product, floor, disk, image, parts)
         }
         ["record", client, path] => record::transcript(client, path),
+        ["corpus", docker, topics @ ..] => corpus::record(docker, topics),
         ["produce", bytes] => bench::produce(bytes),
         ["udp-echo", port] => inside::udp_echo(port),
         ["forbidden"] => {

@@ -190,7 +190,7 @@ fn the_configuration_and_history_are_buildkits_to_the_byte() {
         step("ARG V=1", empty),
         step("COPY f / # buildkit", ""),
         step("LABEL a=b", empty),
-        step("HEALTHCHECK {Test:[NONE] Interval:0s Timeout:0s StartPeriod:0s StartInterval:0s Retries:0}", empty),
+        step("HEALTHCHECK \\u0026{[\\\"NONE\\\"] \\\"0s\\\" \\\"0s\\\" \\\"0s\\\" \\\"0s\\\" '\\\\x00'}", empty),
         step("CMD [\\\"x\\\" \\\"\\u003c\\u0026\\u003e\\\"]", empty),
     ]
     .join(",");
