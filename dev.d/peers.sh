@@ -8,6 +8,7 @@
 #   ./dev peers transcripts    asks it the commands of crates/tug-test/transcripts and writes its answers there
 #   ./dev peers record         what Docker makes and says, for tests to read where it is not
 #   ./dev peers wipe           removes dockerd's data
+#   ./dev peers corpus [TOPIC…]  writes down what it makes of the corpus (crates/tug-test/corpus)
 #
 # dockerd lives in mount, pid, network, ipc and uts namespaces of its own, with the tree as root, read-only. To
 # the outside it has: one veth link (10.213.N.0/30) and one nftables table that masquerades it, one cgroup
@@ -32,8 +33,17 @@ peers_command() {
     transcripts) build_all && peers_transcripts "$PEERS/run" ;;
     record) peers_install && peers_record ;;
     wipe) peers_alive "$PEERS/run" && die "it runs: ./dev peers stop"; rm -rf "$PEERS/data" ;;
-    *) die "usage: ./dev peers [install|start|stop|exec CMD…|docker ARGS…|transcripts|record|wipe]" ;;
+    corpus) peers_corpus "$@" ;;
+    *) die "usage: ./dev peers [install|start|stop|exec CMD…|docker ARGS…|transcripts|record|corpus [TOPIC…]|wipe]" ;;
   esac
+}
+
+# Into crates/tug-test/corpus/docker: what the corpus test compares with.
+peers_corpus() {
+  peers_install
+  build_devtool
+  peers_start "$PEERS/run" "$PEERS/data"
+  "$DEVTOOL" corpus "$PEERS/run/docker" "$@"
 }
 
 # --- the tree --------------------------------------------------------------------------------------

@@ -23,7 +23,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tug_dockerfile::{
-    CheckContext, Dockerfile, GlobalScope, Outline, Platform, Report, Source, StageGraph, Targets,
+    CheckContext, Diagnostic, Dockerfile, GlobalScope, Outline, Platform, Problem, Report, Source,
+    StageGraph, Targets,
 };
 use tug_engine::{Engine, LayerState, PullEvent, Settings, StepKiller};
 use tug_solver::Limits;
@@ -150,7 +151,12 @@ impl Build {
             .map_err(|error| BuildError::Dockerfile(Box::new(error)))?;
         let plan = self.plan(&file, &globals, &lease)?;
         let rules = self.rules(path.as_deref())?;
-        let report = self.checked(&file, &graph, &rules);
+        let mut report = self.checked(&file, &graph, &rules);
+        // Anything else wrong with it the plan would have met.
+        let options = |error: &mut Diagnostic| matches!(error.problem(), Problem::CheckOptions(_));
+        if let Some(error) = report.error.take_if(options) {
+            return Err(BuildError::Dockerfile(Box::new(error)));
+        }
         if let Some(violation) = report.violation() {
             return Err(BuildError::Violation(violation));
         }

@@ -40,6 +40,12 @@ pub enum BuildError {
     Submodule { url: String, path: String, why: &'static str },
     #[error("source can't be a URL for COPY: {url}")]
     CopyUrl { url: String },
+    #[error("checksum requires HTTP(S) or Git sources")]
+    ChecksumOfFile,
+    #[error("checksum can't be specified for multiple sources")]
+    ChecksumOfSeveral,
+    #[error("syntax error in the pattern {pattern:?}")]
+    Pattern { pattern: String },
     #[error(
         "invalid chmod parameter: '{value}'. it should be octal string and between 0 and 07777"
     )]
@@ -201,6 +207,10 @@ impl Explain for BuildError {
             Self::NotFound { hint, .. } => hint.clone(),
             Self::NoTarget { names, .. } if !names.is_empty() => {
                 Some(format!("the stages are {}", names.join(", ")))
+            }
+            Self::CopyUrl { .. } => Some("ADD takes addresses".to_owned()),
+            Self::Pattern { .. } => {
+                Some("close the bracket, or put a backslash before one that is meant".to_owned())
             }
             Self::NotAllowed { right } => Some(format!("allow it with --allow {right}")),
             Self::NoSecret { id } => Some(format!("give it with --secret id={id},src=FILE")),

@@ -130,6 +130,9 @@ fn hosts(record: &Record, address: Option<(Ipv4Addr, Ipv4Addr)>) -> Result<Strin
         return std::fs::read_to_string("/etc/hosts").map_err(Error::files("read", "/etc/hosts"));
     }
     let extra = extra_hosts(record)?;
+    if record.step {
+        return Ok(step_hosts(record, &extra, address.map(|(_, gateway)| gateway)));
+    }
     let file = Hosts {
         address: address.map(|(address, _)| address),
         hostname: &record.config.hostname,
@@ -139,6 +142,25 @@ fn hosts(record: &Record, address: Option<(Ipv4Addr, Ipv4Addr)>) -> Result<Strin
         ipv6: true,
     };
     Ok(file.render())
+}
+
+/// What a build's command finds: BuildKit's file, which leaves its address out, so that what the command
+/// makes of it is the same every time.
+fn step_hosts(record: &Record, extra: &[ExtraHost], gateway: Option<Ipv4Addr>) -> String {
+    let mut text = format!(
+        "127.0.0.1\tlocalhost {}\n::1\tlocalhost ip6-localhost ip6-loopback\n",
+        record.config.hostname
+    );
+    for host in extra {
+        let address = match host.target {
+            Target::Address(address) => Some(address),
+            Target::HostGateway => gateway.map(std::net::IpAddr::V4),
+        };
+        if let Some(address) = address {
+            text.push_str(&format!("{address}\t{}\n", host.name));
+        }
+    }
+    text
 }
 
 /// `--add-host NAME:ADDRESS`, also `NAME=ADDRESS`.

@@ -292,7 +292,7 @@ fn inside(text: &str) -> Result<ContainerPath, Error> {
         .map_err(|error| Error::BadMount { destination: text.to_owned(), why: error.to_string() })
 }
 
-/// hostname, hosts and resolv.conf, then what the user and the image wish, parents first.
+/// hostname (not for a build's command, which may write one into the image), hosts and resolv.conf, then what the user and the image wish, parents first.
 fn mounts(record: &Record, container_dir: &Path) -> Result<Vec<Mount>, Error> {
     let mut list = Vec::new();
     for (name, destination) in [
@@ -300,7 +300,8 @@ fn mounts(record: &Record, container_dir: &Path) -> Result<Vec<Mount>, Error> {
         ("hostname", "/etc/hostname"),
         ("hosts", "/etc/hosts"),
     ] {
-        if record.mounts.iter().any(|mount| mount.destination == destination) {
+        let own = record.mounts.iter().any(|mount| mount.destination == destination);
+        if own || record.step && name == "hostname" {
             continue;
         }
         list.push(Mount {

@@ -114,7 +114,7 @@ impl Worker<'_> {
                         }
                         output => {
                             let source = self.source(output)?;
-                            for selected in select(source.tree(), pattern, &rules)? {
+                            for selected in select(source.tree(), pattern, &rules, copy.parents)? {
                                 name_entries(source.tree(), &selected, copy.parents, inputs);
                             }
                         }
@@ -152,7 +152,7 @@ impl Worker<'_> {
             overlay.root().try_clone_to_owned().map_err(|source| BuildError::Overlay { source })?;
         let tree = Tree::stage(root);
         let mut list = Inputs::new();
-        for selected in select(&tree, pattern, rules)? {
+        for selected in select(&tree, pattern, rules, copy.parents)? {
             name_entries(&tree, &selected, copy.parents, &mut list);
         }
         let sum = list.key().to_string();
@@ -221,7 +221,7 @@ impl Worker<'_> {
             CopySource::Files { from, pattern, unpack } => {
                 let source = self.source(results.get(*from))?;
                 let tree = source.tree();
-                for selected in select(tree, pattern, rules)? {
+                for selected in select(tree, pattern, rules, copy.parents)? {
                     if let Source::Tree(_) = source {
                         name_entries(tree, &selected, copy.parents, taken);
                     }
@@ -392,8 +392,13 @@ fn rules(copy: &Copy) -> Result<Rules, BuildError> {
 }
 
 /// What a pattern of a copy selects. A path without wildcards must be there.
-fn select(tree: &Tree, pattern: &str, rules: &Rules) -> Result<Vec<Selected>, BuildError> {
-    let found = tree.select(pattern)?;
+fn select(
+    tree: &Tree,
+    pattern: &str,
+    rules: &Rules,
+    deep: bool,
+) -> Result<Vec<Selected>, BuildError> {
+    let found = tree.select(pattern, deep)?;
     if found.is_empty() && !pattern.split('/').any(is_wild) {
         return Err(BuildError::NotFound {
             path: format!("/{}", pattern.trim_start_matches('/')),

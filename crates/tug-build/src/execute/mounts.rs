@@ -359,7 +359,7 @@ impl Worker<'_> {
                         .map_err(|error| BuildError::Overlay { source: error.into() })?;
                 let mut writer = Writer::new(target.root(), Manner::default());
                 let mut taken = Inputs::new();
-                for found in tree.select(source)? {
+                for found in tree.select(source, false)? {
                     let entries = tree.walk(&found.real, &Rules::default())?;
                     name_files(&entries, &mut taken);
                     let parent = crate::files::rooted::split(&found.real).0;
@@ -405,7 +405,7 @@ impl Worker<'_> {
     ) -> Result<(), BuildError> {
         match output {
             Some(Output::Context(tree)) => {
-                let found = tree.select(source)?;
+                let found = tree.select(source, false)?;
                 if found.is_empty() {
                     let path = format!("/{}", source.trim_start_matches('/'));
                     return Err(BuildError::NotFound { path, hint: None });

@@ -103,8 +103,7 @@ impl<'t> Writer<'t> {
             let made = rustix::fs::openat(&parent, name, DIRECTORY, Mode::empty())
                 .map_err(on("open", dir))?;
             chown(&made, owner).map_err(on("set the owner of", dir))?;
-            rustix::fs::fchmod(&made, Mode::from_raw_mode(0o755))
-                .map_err(on("set the mode of", dir))?;
+            rustix::fs::fchmod(&made, self.mode_of_made()).map_err(on("set the mode of", dir))?;
         }
         for dir in missing.iter().rev() {
             if let Some(epoch) = self.manner.epoch {
@@ -133,6 +132,8 @@ impl<'t> Writer<'t> {
         self.make_dirs(ensured, owner)?;
         let mut to =
             rooted::real(self.target, destination, true).map_err(on("look up", destination))?;
+        // The way a link leads may not be there yet.
+        self.make_dirs(rooted::split(&to).0, owner)?;
         let Some(top) = entries.first() else { return Ok(()) };
         if !top.is_dir() {
             let there = rooted::stat(self.target, &to).ok();
@@ -217,6 +218,7 @@ impl<'t> Writer<'t> {
         self.make_dirs(ensured, owner)?;
         let mut to =
             rooted::real(self.target, destination, true).map_err(on("look up", destination))?;
+        self.make_dirs(rooted::split(&to).0, owner)?;
         let there = rooted::stat(self.target, &to).ok();
         if there.is_some_and(|stat| rooted::kind(&stat) == FileType::Directory) {
             to = rooted::join(&to, rooted::split(name).1);
@@ -273,14 +275,17 @@ impl<'t> Writer<'t> {
             }
             Err(error) => return Err(on("open", target)(error)),
         };
-        // A destination that is there keeps what it has; what is below it becomes the source's.
-        if made || !top {
+        if !top {
             let source =
                 rooted::open_dir(from.root(), &entry.path).map_err(on("open", &entry.path))?;
-            let xattrs = tug_archive::xattrs_of_file(source.as_fd()).unwrap_or_default();
-            self.attributes(from, &fd, &entry.stat, &xattrs, target)?;
-            self.finished.push((target.to_owned(), entry.stat));
+            self.attributes(from, &fd, &entry.stat, source.as_fd(), target)?;
+        } else if made {
+            // The destination is not the source but what it is copied into: one like any other.
+            chown(&fd, self.manner.owner.unwrap_or_default())
+                .map_err(on("set the owner of", target))?;
+            rustix::fs::fchmod(&fd, self.mode_of_made()).map_err(on("set the mode of", target))?;
         }
+        self.finished.push((target.to_owned(), entry.stat));
         self.last_dir = Some((target.to_owned(), fd));
         Ok(())
     }
@@ -362,8 +367,7 @@ impl<'t> Writer<'t> {
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         tug_archive::copy_content(&file, &copy, size).map_err(on("copy", &entry.path))?;
         self.bytes += size;
-        let xattrs = tug_archive::xattrs_of_file(file.as_fd()).unwrap_or_default();
-        self.attributes(from, &copy, &stat, &xattrs, target)?;
+        self.attributes(from, &copy, &stat, file.as_fd(), target)?;
         rustix::fs::futimens(&copy, &self.times(&stat)).map_err(on("set the times of", target))?;
         let after = rustix::fs::fstat(&file).map_err(on("look at", &entry.path))?;
         let mark = Mark::of(&entry.stat);
@@ -371,7 +375,7 @@ impl<'t> Writer<'t> {
         // Written so shortly before that another edit would not show: the copy itself tells.
         if !self.changed && !mark.is_settled(self.since) {
             let rewound = rustix::fs::seek(&copy, rustix::fs::SeekFrom::Start(0));
-            let sum = rewound.and_then(|_| file_sum(copy.as_fd(), &xattrs));
+            let sum = rewound.and_then(|_| file_sum(copy.as_fd(), &from.xattrs(file.as_fd())));
             self.changed = sum.map_err(on("read", target))? != entry.sum;
         }
         Ok(())
@@ -383,10 +387,11 @@ impl<'t> Writer<'t> {
         from: &Tree,
         copy: &OwnedFd,
         stat: &Stat,
-        xattrs: &[tug_archive::Xattr],
+        source: BorrowedFd<'_>,
         target: &str,
     ) -> Result<(), CopyError> {
         chown(copy, self.owner(from, stat)).map_err(on("set the owner of", target))?;
+        let xattrs = from.xattrs(source);
         for (name, value) in
             xattrs.iter().filter(|(name, _)| !tug_archive::is_left_out(name.as_bytes()))
         {
@@ -406,6 +411,10 @@ impl<'t> Writer<'t> {
             None if from.has_owners() => Owner { uid: stat.st_uid, gid: stat.st_gid },
             None => Owner::default(),
         }
+    }
+
+    fn mode_of_made(&self) -> Mode {
+        Mode::from_raw_mode(ModeChange::of_made(self.manner.mode.as_ref()))
     }
 
     fn mode(&self, stat: &Stat) -> u32 {

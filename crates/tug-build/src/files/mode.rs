@@ -34,6 +34,14 @@ impl ModeChange {
         text.split(',').map(Clause::parse).collect::<Option<_>>().map(Self::Clauses)
     }
 
+    /// The mode of directories made on the way: a number is theirs too, words are not.
+    pub(crate) fn of_made(change: Option<&Self>) -> u32 {
+        match change {
+            Some(Self::To(mode)) => *mode,
+            _ => 0o755,
+        }
+    }
+
     /// The mode that comes out of one.
     pub(crate) fn apply(&self, mode: u32, directory: bool) -> u32 {
         match self {

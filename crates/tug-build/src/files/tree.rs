@@ -105,7 +105,7 @@ impl Tree {
         self.root.as_fd()
     }
 
-    /// Whether owners are to be kept.
+    /// Whether owners and extended attributes are to be kept.
     pub(crate) fn has_owners(&self) -> bool {
         self.owners
     }
@@ -120,7 +120,8 @@ impl Tree {
 
     /// What a path or a pattern of Go's `filepath.Match` stands for, sorted. A path without wildcards that
     /// is not there gives none, like a pattern that matches nothing.
-    pub(crate) fn select(&self, pattern: &str) -> Result<Vec<Found>, TreeError> {
+    /// `deep`: `**` stands for any number of directories.
+    pub(crate) fn select(&self, pattern: &str, deep: bool) -> Result<Vec<Found>, TreeError> {
         let parts: Vec<&str> = pattern.split('/').filter(|p| !matches!(*p, "" | ".")).collect();
         let literal = parts.iter().position(|part| is_wild(part)).unwrap_or(parts.len());
         let fixed = clean(&parts[..literal]);
@@ -129,7 +130,9 @@ impl Tree {
         }
         let base = rooted::real(self.root(), &fixed, true).map_err(on("look up", &fixed))?;
         let mut matched = Vec::new();
-        self.expand(&base, &fixed, &parts[literal..], &mut matched)?;
+        self.expand((&base, &fixed), &parts[literal..], deep, &mut matched)?;
+        matched.sort();
+        matched.dedup();
         let mut found = Vec::new();
         for written in matched {
             found.extend(self.at(&written, &written)?);
@@ -149,14 +152,19 @@ impl Tree {
         }
     }
 
+    /// Adds what the parts of a pattern match in a directory, given by its real and its written name.
     fn expand(
         &self,
-        real: &str,
-        written: &str,
+        (real, written): (&str, &str),
         parts: &[&str],
+        deep: bool,
         found: &mut Vec<String>,
     ) -> Result<(), TreeError> {
         let Some((part, rest)) = parts.split_first() else { return Ok(()) };
+        let any = deep && *part == "**" && !rest.is_empty();
+        if any {
+            self.expand((real, written), rest, deep, found)?;
+        }
         let dir = match rooted::open_dir(self.root(), real) {
             Ok(dir) => dir,
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
@@ -173,7 +181,10 @@ impl Tree {
             let (real, written) = (rooted::join(real, &name), rooted::join(written, &name));
             match rest.is_empty() {
                 true => found.push(written),
-                false => self.expand(&real, &written, rest, found)?,
+                false => {
+                    let parts = if any { parts } else { rest };
+                    self.expand((&real, &written), parts, deep, found)?;
+                }
             }
         }
         Ok(())
@@ -340,6 +351,15 @@ impl Tree {
         Ok(all.into_iter().flatten().collect())
     }
 
+    /// The extended attributes that are copied. Those of the user's own files stay where they are, as
+    /// Docker's client leaves them.
+    pub(crate) fn xattrs(&self, file: BorrowedFd<'_>) -> Vec<tug_archive::Xattr> {
+        match self.owners {
+            true => tug_archive::xattrs_of_file(file).unwrap_or_default(),
+            false => Vec::new(),
+        }
+    }
+
     /// What an entry is and holds, its name, mode, owner and times left out.
     fn sum(&self, entry: &Entry) -> Result<Sum, TreeError> {
         let mut hash = Sha256::new();
@@ -348,13 +368,13 @@ impl Tree {
             FileType::RegularFile => {
                 let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW;
                 let file = rooted::open(self.root(), path, flags).map_err(on("open", path))?;
-                let xattrs = tug_archive::xattrs_of_file(file.as_fd()).unwrap_or_default();
+                let xattrs = self.xattrs(file.as_fd());
                 return file_sum(file.as_fd(), &xattrs).map_err(on("read", path));
             }
             FileType::Directory => {
                 hash.update(b"directory\0");
                 let dir = rooted::open_dir(self.root(), path).map_err(on("open", path))?;
-                let xattrs = tug_archive::xattrs_of_file(dir.as_fd()).unwrap_or_default();
+                let xattrs = self.xattrs(dir.as_fd());
                 hash_xattrs(&xattrs, &mut hash);
             }
             FileType::Symlink => {
@@ -442,6 +462,39 @@ pub(crate) fn is_wild(name: &str) -> bool {
     false
 }
 
+/// Whether Go's `filepath.Match` takes it for a pattern at all.
+pub(crate) fn is_pattern(pattern: &str) -> bool {
+    let mut rest = pattern.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c {
+            '\\' if rest.next().is_none() => return false,
+            '[' => {
+                rest.next_if_eq(&'^');
+                let mut empty = true;
+                while empty || rest.next_if_eq(&']').is_none() {
+                    empty = false;
+                    let low = is_class_end(&mut rest);
+                    let high = rest.next_if_eq(&'-').is_none() || is_class_end(&mut rest);
+                    if !low || !high {
+                        return false;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    true
+}
+
+/// Takes one end of a range; `-` and `]` only behind a backslash.
+fn is_class_end(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) -> bool {
+    match rest.next() {
+        Some('\\') => rest.next().is_some(),
+        Some(c) => c != '-' && c != ']',
+        None => false,
+    }
+}
+
 /// Go's `filepath.Match` on one name.
 fn glob(pattern: &str, name: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
@@ -527,6 +580,7 @@ mod tests {
             ("*.go", ".go", true),
         ] {
             assert_eq!(glob(pattern, name), expected, "{pattern} {name}");
+            assert!(is_pattern(pattern), "{pattern}");
         }
     }
 
@@ -546,7 +600,7 @@ mod tests {
         symlink("/etc/passwd", top.join("out")).unwrap();
         let tree = tree(top);
         let select = |pattern: &str| -> Vec<(String, String)> {
-            let found = tree.select(pattern).unwrap().into_iter();
+            let found = tree.select(pattern, false).unwrap().into_iter();
             found.map(|found| (found.written, found.real)).collect()
         };
         let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());

@@ -3,6 +3,7 @@
 use super::{Lowering, Place, StageState};
 use crate::error::BuildError;
 use crate::files::mode::ModeChange;
+use crate::files::tree::is_pattern;
 use crate::ops::{Copy, CopySource, Git, Http, Info, Op};
 use tug_dockerfile::{Add, Copy as CopyInstruction, Paths, Span};
 use tug_git::Remote;
@@ -69,6 +70,15 @@ impl<'a> Lowering<'a> {
             keep_git_dir: add.keep_git_dir,
             unpack: (add.unpack.unwrap_or(true), add.unpack.unwrap_or(false)),
         };
+        if wanted.checksum.is_some() {
+            let sources = &wanted.paths.sources;
+            if sources.len() + wanted.paths.inline.len() > 1 {
+                return Err(self.fail(BuildError::ChecksumOfSeveral, span));
+            }
+            if !sources.iter().any(|source| is_address(&source.value) || Remote::is_git(&source.value)) {
+                return Err(self.fail(BuildError::ChecksumOfFile, span));
+            }
+        }
         let context = Place::Context(self.context(""));
         self.files(state, wanted, context, title, span)
     }
@@ -144,7 +154,7 @@ impl<'a> Lowering<'a> {
                 sources.push(CopySource::Git { from: inputs.len() - 1 });
                 continue;
             }
-            if text.starts_with("http://") || text.starts_with("https://") {
+            if is_address(text) {
                 if wanted.word == "COPY" {
                     return Err(self.fail(BuildError::CopyUrl { url: text.clone() }, source.span));
                 }
@@ -163,6 +173,9 @@ impl<'a> Lowering<'a> {
                 let from = inputs.len() - 1;
                 sources.push(CopySource::Download { from, unpack: wanted.unpack.1 });
                 continue;
+            }
+            if !is_pattern(text) {
+                return Err(self.fail(BuildError::Pattern { pattern: text.clone() }, source.span));
             }
             let Some(from) = input(from, onto, inputs) else {
                 let problem = BuildError::NotFound { path: text.clone(), hint: None };
@@ -229,6 +242,10 @@ fn git(wanted: &Wanted, text: &str) -> Result<Git, BuildError> {
         no_submodules: remote.no_submodules,
         checksum: wanted.checksum.clone(),
     })
+}
+
+fn is_address(source: &str) -> bool {
+    source.starts_with("http://") || source.starts_with("https://")
 }
 
 /// What a download is called: the last part of the address' path.

@@ -2,7 +2,7 @@
 
 use super::{BaseImage, Lowering};
 use crate::error::BuildError;
-use crate::image::{Empty, Healthcheck, ImageConfig, listed, quoted};
+use crate::image::{Empty, Healthcheck, History, ImageConfig, listed, quoted};
 use crate::ops::{Copy, CopySource, Info, Op};
 use crate::request::NamedContext;
 use std::sync::Arc;
@@ -184,6 +184,12 @@ impl<'a> Lowering<'a> {
                     _ => header.base.clone(),
                 };
                 state.files = Some(self.files_of_context(&name, span));
+                // Every layer has its line in the history, this one too.
+                state.image.history.push(History {
+                    created_by: format!("FROM {name}"),
+                    comment: "buildkit.exporter.image.v0".to_owned(),
+                    ..History::default()
+                });
             }
             return Ok((state, Vec::new()));
         };
@@ -334,10 +340,14 @@ impl<'a> Lowering<'a> {
     }
 
     fn workdir(&mut self, state: &mut StageState<'a>, path: &str, title: &str, span: Span) {
-        let path = state.absolute(path);
-        let path = match path.trim_end_matches('/') {
-            "" => "/".to_owned(),
-            path => path.to_owned(),
+        // As it is written when it is absolute, as BuildKit has it.
+        let path = match path.starts_with('/') {
+            true => path.to_owned(),
+            false => {
+                let path = state.absolute(path);
+                let end = path.trim_end_matches('/').len().max(1);
+                path[..end].to_owned()
+            }
         };
         state.image.config.working_dir.clone_from(&path);
         let title = state.title(title);

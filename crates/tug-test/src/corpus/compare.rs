@@ -30,7 +30,10 @@ pub fn meant() -> BTreeMap<String, String> {
 /// Lines of Docker's alone behind `-`, of tug's alone behind `+`; empty when there are none.
 pub fn difference(docker: &str, tug: &str) -> String {
     let mut count: BTreeMap<&str, i32> = BTreeMap::new();
-    docker.lines().filter(|line| counts(line)).for_each(|line| *count.entry(line).or_default() += 1);
+    docker
+        .lines()
+        .filter(|line| counts(line))
+        .for_each(|line| *count.entry(line).or_default() += 1);
     tug.lines().for_each(|line| *count.entry(line).or_default() -= 1);
     let mut out = String::new();
     for (sign, lines, wanted) in [('-', docker, 1), ('+', tug, -1)] {

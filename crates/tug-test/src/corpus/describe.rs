@@ -132,7 +132,7 @@ fn line(path: &str, node: &Node, names: &[&str], times: bool) -> String {
 
 /// Short text as it is, anything else by size and digest.
 fn content(bytes: &[u8]) -> String {
-    if bytes.len() <= 400 {
+    if bytes.len() <= 800 {
         format!("\"{}\"", escaped(bytes))
     } else {
         format!("{} bytes {}", bytes.len(), &digest_of(bytes)[..23])
@@ -188,7 +188,8 @@ mod tests {
             layers: vec![vec![entry("a", 'f', "1"), entry("d", 'd', ""), entry("d/x", 'f', "2")]],
         };
         let mut image = base.clone();
-        image.config = serde_json::json!({"config": {"Cmd": ["sh"]}, "created": "now", "os": "linux"});
+        image.config =
+            serde_json::json!({"config": {"Cmd": ["sh"]}, "created": "now", "os": "linux"});
         let mut link = entry("h", 'f', "");
         link.link_to = Some("b".into());
         image.layers.push(vec![entry(".wh.d", 'f', ""), entry("b", 'f', "new\n"), link]);
@@ -201,7 +202,8 @@ mod tests {
     #[test]
     fn opaque_directories_hide_what_was_below() {
         let lower = vec![entry("d", 'd', ""), entry("d/old", 'f', "1")];
-        let upper = vec![entry("d", 'd', ""), entry("d/new", 'f', "2"), entry("d/.wh..wh..opq", 'f', "")];
+        let upper =
+            vec![entry("d", 'd', ""), entry("d/new", 'f', "2"), entry("d/.wh..wh..opq", 'f', "")];
         let files = Files::merged(&[lower, upper]);
         assert_eq!(files.names.keys().collect::<Vec<_>>(), ["d", "d/new"]);
     }

@@ -125,7 +125,9 @@ fn read_entry(mut entry: tar::Entry<'_, Box<dyn Read + '_>>) -> io::Result<Entry
     let mut node = Node::default();
     if let Some(extensions) = entry.pax_extensions()? {
         for extension in extensions.flatten() {
-            if let Some(name) = extension.key().ok().and_then(|key| key.strip_prefix("SCHILY.xattr.")) {
+            if let Some(name) =
+                extension.key().ok().and_then(|key| key.strip_prefix("SCHILY.xattr."))
+            {
                 node.xattrs.insert(name.to_owned(), extension.value_bytes().to_vec());
             }
         }
@@ -135,8 +137,10 @@ fn read_entry(mut entry: tar::Entry<'_, Box<dyn Read + '_>>) -> io::Result<Entry
     node.mode = header.mode()? & 0o7777;
     (node.uid, node.gid) = (header.uid()?, header.gid()?);
     node.mtime = i64::try_from(header.mtime()?).unwrap_or(i64::MAX);
-    node.device =
-        (header.device_major().ok().flatten().unwrap_or(0), header.device_minor().ok().flatten().unwrap_or(0));
+    node.device = (
+        header.device_major().ok().flatten().unwrap_or(0),
+        header.device_minor().ok().flatten().unwrap_or(0),
+    );
     let mut link_to = None;
     node.kind = match header.entry_type() {
         tar::EntryType::Directory => 'd',
@@ -187,7 +191,8 @@ impl Files {
                 continue;
             }
             own.insert(entry.path.clone());
-            if let Some(number) = entry.link_to.as_ref().and_then(|to| self.names.get(to)).copied() {
+            if let Some(number) = entry.link_to.as_ref().and_then(|to| self.names.get(to)).copied()
+            {
                 self.remove(&entry.path);
                 self.names.insert(entry.path.clone(), number);
                 continue;

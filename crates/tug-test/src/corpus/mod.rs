@@ -1,7 +1,7 @@
 //! Dockerfiles of our own making, what Docker makes of them, and how the two are compared.
 //!
 //! `corpus/*.txt` hold the cases, a file per topic; `corpus/docker/*.txt` what Docker built from each, as
-//! recorded by `./dev peers record corpus` and by nothing else; `corpus/differences.txt` names every place
+//! recorded by `./dev peers corpus` and by nothing else; `corpus/differences.txt` names every place
 //! where tug is meant to differ, with the reason. Both engines' images are read from what `save` writes
 //! ([`image`]), by code that shares nothing with tug, and described as text ([`describe`]).
 //!
@@ -117,7 +117,8 @@ mod tests {
 
     #[test]
     fn cases_and_sections_are_told_apart() {
-        let cases = parse("# file\n=== a\nwhy\n--- Dockerfile crlf\nFROM x\n--- flags\n-q\n=== b\n");
+        let cases =
+            parse("# file\n=== a\nwhy\n--- Dockerfile crlf\nFROM x\n--- flags\n-q\n=== b\n");
         assert_eq!(cases.len(), 2);
         assert_eq!(cases[0].sections[0].head, ["Dockerfile", "crlf"]);
         assert_eq!(cases[0].sections[0].text, "FROM x\n");

@@ -54,7 +54,11 @@ fn same_as_docker(topic: &str) {
             let _ = writeln!(wrong, "=== {}\nnothing is recorded; tug:\n{text}", case.name);
             continue;
         };
-        let difference = compare::difference(docker, &text);
+        let mut docker = docker.clone();
+        if let Some(line) = case.lines("line").first() {
+            docker = docker.replace("fails\n", &format!("fails at line {line}\n"));
+        }
+        let difference = compare::difference(&docker, &text);
         let accepted = meant.get(&case.name).map_or("", |lines| lines.trim_end());
         if accepted != difference.trim_end() {
             let _ = writeln!(wrong, "=== {}\n{difference}", case.name);
@@ -88,7 +92,11 @@ fn there_are_as_many_as_promised_and_each_difference_has_its_case() {
     let (mut good, mut bad) = (0, 0);
     for topic in topics() {
         let cases = read(&dir().join(format!("{topic}.txt")));
-        if topic == "malformed" { bad += cases.len() } else { good += cases.len() }
+        if topic == "malformed" {
+            bad += cases.len()
+        } else {
+            good += cases.len()
+        }
         names.extend(cases.into_iter().map(|case| case.name));
     }
     assert!(good >= 150 && bad >= 100, "{good} to build, {bad} to refuse");
