@@ -34,10 +34,11 @@ impl ModeChange {
         text.split(',').map(Clause::parse).collect::<Option<_>>().map(Self::Clauses)
     }
 
-    /// The mode of directories made on the way: a number is theirs too, words are not.
+    /// The mode of directories made on the way: a number is theirs too, less what the usual mask takes;
+    /// words are not. So BuildKit has it.
     pub(crate) fn of_made(change: Option<&Self>) -> u32 {
         match change {
-            Some(Self::To(mode)) => *mode,
+            Some(Self::To(mode)) => *mode & 0o755,
             _ => 0o755,
         }
     }
