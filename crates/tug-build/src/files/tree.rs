@@ -580,7 +580,10 @@ mod tests {
             ("*.go", ".go", true),
         ] {
             assert_eq!(glob(pattern, name), expected, "{pattern} {name}");
-            assert!(is_pattern(pattern), "{pattern}");
+            assert_eq!(is_pattern(pattern), pattern != "a[", "{pattern}");
+        }
+        for pattern in ["[]a]", "[-a]", "[a-]", "[a", "[^]", "a\\"] {
+            assert!(!is_pattern(pattern), "{pattern}");
         }
     }
 

@@ -75,7 +75,10 @@ impl<'a> Lowering<'a> {
             if sources.len() + wanted.paths.inline.len() > 1 {
                 return Err(self.fail(BuildError::ChecksumOfSeveral, span));
             }
-            if !sources.iter().any(|source| is_address(&source.value) || Remote::is_git(&source.value)) {
+            if !sources
+                .iter()
+                .any(|source| is_address(&source.value) || Remote::is_git(&source.value))
+            {
                 return Err(self.fail(BuildError::ChecksumOfFile, span));
             }
         }
