@@ -512,9 +512,9 @@ impl Worker<'_> {
                 Ok((Output::Layers(Arc::new(all)), true))
             }
             Op::Mkdir { path, user, epoch } => {
-                self.mkdir(path, user, *epoch, layers(results.first())).map(sure)
+                self.mkdir(vertex, path, user, *epoch, layers(results.first())).map(sure)
             }
-            Op::Copy(copy) => self.copy(copy, results, inputs),
+            Op::Copy(copy) => self.copy(vertex, copy, results, inputs),
             Op::Exec(exec) => self.exec(vertex, exec, results, inputs),
         }
     }

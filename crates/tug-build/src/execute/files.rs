@@ -11,13 +11,14 @@ use crate::files::rooted;
 use crate::files::tree::{Entry, Found, Tree, is_wild};
 use crate::ignore::Rules;
 use crate::ops::{Copy, CopySource, Layer, Output, layers};
+use crate::progress::Event;
 use crate::prune;
 use crate::request::FilesTo;
 use rustix::fs::{AtFlags, Timespec, Timestamps, UTIME_OMIT};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tug_solver::{Input, Inputs};
+use tug_solver::{Input, Inputs, VertexId};
 
 /// What the inputs call a file of a context.
 pub(super) const FILE: &str = "file ";
@@ -162,6 +163,7 @@ impl Worker<'_> {
 
     pub(super) fn copy(
         &self,
+        vertex: VertexId,
         copy: &Copy,
         results: &[Output],
         inputs: Option<&Inputs>,
@@ -172,7 +174,7 @@ impl Worker<'_> {
         let output = self.write_layer(onto, |target, claim| {
             let manner = Manner {
                 // A `--link`ed copy must not depend on what it is put on: there, names are found in nothing.
-                owner: writer_owner(copy, target)?,
+                owner: copy.chown.as_deref().map(|text| self.owner(vertex, text, target)),
                 mode: copy.chmod.as_deref().and_then(ModeChange::parse),
                 epoch: copy.epoch,
             };
@@ -260,7 +262,7 @@ impl Worker<'_> {
         if !super::download::is_archive(open()?) {
             return Ok(false);
         }
-        let owner = writer_owner(copy, target)?;
+        let owner = writer.new_owner();
         let dir = writer.make_dirs(&copy.destination, owner.unwrap_or_default())?;
         super::download::unpack_into(open()?, &found.written, target, &dir, owner)?;
         Ok(true)
@@ -279,7 +281,7 @@ impl Worker<'_> {
             Ok(opened.map_err(BuildError::files("open", &file.path))?.into())
         };
         if unpack && super::download::is_archive(open()?) {
-            let owner = writer_owner(copy, target)?;
+            let owner = writer.new_owner();
             let dir = writer.make_dirs(&copy.destination, owner.unwrap_or_default())?;
             return super::download::unpack_into(open()?, &file.file_name, target, &dir, owner);
         }
@@ -294,8 +296,20 @@ impl Worker<'_> {
         Ok(())
     }
 
+    /// Whose the files are to be. A name the image does not have is told in the step's output.
+    fn owner(&self, vertex: VertexId, text: &str, target: &Overlay) -> Owner {
+        let mut unknown = Vec::new();
+        let owner = owner::resolve(text, target.root(), &mut unknown);
+        for one in unknown {
+            let bytes = format!("warning: {one}\n").into_bytes();
+            self.board.tell(Event::Output { line: self.line(vertex), stderr: true, bytes });
+        }
+        owner
+    }
+
     pub(super) fn mkdir(
         &self,
+        vertex: VertexId,
         path: &str,
         user: &str,
         epoch: Option<i64>,
@@ -304,7 +318,7 @@ impl Worker<'_> {
         self.write_layer(onto, |target, _| {
             let owner = match user {
                 "" => Owner::default(),
-                user => owner::resolve(user, target.root())?,
+                user => self.owner(vertex, user, target),
             };
             let manner = Manner { epoch, ..Manner::default() };
             Writer::new(target.root(), manner).make_dirs(path, owner)?;
@@ -380,10 +394,6 @@ impl Worker<'_> {
 /// Names what a pattern selects in layers.
 fn sum_name(stage: &[Layer], copy: &Copy, pattern: &str) -> String {
     format!("{} {pattern:?} {} {:?}", chain(stage), copy.parents, copy.excludes)
-}
-
-fn writer_owner(copy: &Copy, target: &Overlay) -> Result<Option<Owner>, BuildError> {
-    Ok(copy.chown.as_deref().map(|text| owner::resolve(text, target.root())).transpose()?)
 }
 
 fn rules(copy: &Copy) -> Result<Rules, BuildError> {

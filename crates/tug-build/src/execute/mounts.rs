@@ -240,7 +240,11 @@ fn cache(
             let note = dir.join("id");
             std::fs::write(&note, id).map_err(BuildError::files("write", &note))?;
         }
-        prepared.caches.push((data.clone(), known_size(&dir)));
+        let before = known_size(&dir);
+        // Else what the step writes there would be counted as the mount's and as being written.
+        let size = dir.join("size");
+        std::fs::write(&size, before.to_string()).map_err(BuildError::files("write", &size))?;
+        prepared.caches.push((data.clone(), before));
         let mark = dir.join(WRITTEN);
         std::fs::write(&mark, []).map_err(BuildError::files("write", &mark))?;
         return Ok(StepSource::Bind(data));

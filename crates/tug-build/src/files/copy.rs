@@ -76,6 +76,11 @@ impl<'t> Writer<'t> {
         }
     }
 
+    /// Whose everything is to be, if not as it was.
+    pub(crate) fn new_owner(&self) -> Option<Owner> {
+        self.manner.owner
+    }
+
     /// Makes a directory and its parents; those that are there are left as they are. Returns its real
     /// name.
     pub(crate) fn make_dirs(&mut self, path: &str, owner: Owner) -> Result<String, CopyError> {

@@ -2,6 +2,7 @@
 
 use super::rooted;
 use rustix::fs::OFlags;
+use std::fmt;
 use std::io::Read;
 use std::os::fd::BorrowedFd;
 
@@ -13,37 +14,45 @@ pub(crate) struct Owner {
 }
 
 /// A name that is in no file.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OwnerError {
-    /// No such user.
-    #[error("unable to find user {0}: no matching entries in the image's /etc/passwd")]
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Unknown {
     User(String),
-    /// No such group.
-    #[error("unable to find group {0}: no matching entries in the image's /etc/group")]
     Group(String),
+}
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, name, file) = match self {
+            Self::User(name) => ("user", name, "passwd"),
+            Self::Group(name) => ("group", name, "group"),
+        };
+        write!(f, "unable to find {what} {name} in the image's /etc/{file}: root is taken instead")
+    }
 }
 
 /// Nobody's passwd has 16 MiB.
 const MOST: u64 = 16 << 20;
 
 /// Reads `user`, `user:group`, numbers or names. Without a group, a number is the group's too, and a
-/// name has the one of its entry.
-pub(crate) fn resolve(text: &str, root: BorrowedFd<'_>) -> Result<Owner, OwnerError> {
+/// name has the one of its entry. A name that is in no file stands for root, as in BuildKit, and is noted.
+pub(crate) fn resolve(text: &str, root: BorrowedFd<'_>, unknown: &mut Vec<Unknown>) -> Owner {
     let (user, group) = text.split_once(':').map_or((text, None), |(u, g)| (u, Some(g)));
     let mut owner = match number(user) {
         Some(uid) => Owner { uid, gid: uid },
         None if user.is_empty() => Owner::default(),
-        None => find_user(user, &read(root, "etc/passwd"))
-            .ok_or_else(|| OwnerError::User(user.to_owned()))?,
+        None => find_user(user, &read(root, "etc/passwd")).unwrap_or_else(|| {
+            unknown.push(Unknown::User(user.to_owned()));
+            Owner::default()
+        }),
     };
     if let Some(group) = group.filter(|group| !group.is_empty()) {
-        owner.gid = match number(group) {
-            Some(gid) => gid,
-            None => find_group(group, &read(root, "etc/group"))
-                .ok_or_else(|| OwnerError::Group(group.to_owned()))?,
-        };
+        let known = number(group).or_else(|| find_group(group, &read(root, "etc/group")));
+        owner.gid = known.unwrap_or_else(|| {
+            unknown.push(Unknown::Group(group.to_owned()));
+            0
+        });
     }
-    Ok(owner)
+    owner
 }
 
 fn number(text: &str) -> Option<u32> {
@@ -93,8 +102,12 @@ mod tests {
             .unwrap();
         std::fs::write(temp.path().join("etc/group"), "adm:x:4:\n").unwrap();
         let root = rooted::open_root(temp.path()).unwrap();
-        let owner = |text| resolve(text, root.as_fd());
-        let is = |uid, gid| Ok(Owner { uid, gid });
+        let owner = |text| {
+            let mut unknown = Vec::new();
+            let owner = resolve(text, root.as_fd(), &mut unknown);
+            (owner, unknown)
+        };
+        let is = |uid, gid| (Owner { uid, gid }, Vec::new());
         assert_eq!(owner("web"), is(33, 34));
         assert_eq!(owner("web:adm"), is(33, 4));
         assert_eq!(owner("1000"), is(1000, 1000));
@@ -102,7 +115,8 @@ mod tests {
         assert_eq!(owner("5:6"), is(5, 6));
         assert_eq!(owner("root"), is(0, 0));
         assert_eq!(owner(":7"), is(0, 7));
-        assert_eq!(owner("nobody"), Err(OwnerError::User("nobody".into())));
-        assert_eq!(owner("web:wheel"), Err(OwnerError::Group("wheel".into())));
+        let without = |uid, gid, unknown| (Owner { uid, gid }, vec![unknown]);
+        assert_eq!(owner("nobody"), without(0, 0, Unknown::User("nobody".into())));
+        assert_eq!(owner("web:wheel"), without(33, 0, Unknown::Group("wheel".into())));
     }
 }
