@@ -261,6 +261,9 @@ fn set_xattrs(
     Ok(())
 }
 
+/// Up to here a file is read and written in one piece.
+const SMALL: u64 = 64 << 10;
+
 /// Copies `size` bytes of an open file into an empty one: blocks are shared where the file system can,
 /// else copied stretch by stretch, leaving holes as they are.
 ///
@@ -273,6 +276,11 @@ pub fn copy_content(from: &OwnedFd, to: &OwnedFd, size: u64) -> rustix::io::Resu
     // All blocks shared at once, where that exists.
     if rustix::fs::ioctl_ficlone(to, from).is_ok() {
         return Ok(());
+    }
+    // No hole in so little is worth looking for.
+    if size <= SMALL {
+        copy_through_memory(from, to, 0, size)?;
+        return rustix::fs::ftruncate(to, size);
     }
     let mut position = 0;
     while position < size {
@@ -316,7 +324,8 @@ fn copy_through_memory(
     mut position: u64,
     end: u64,
 ) -> rustix::io::Result<()> {
-    let mut buffer = vec![0; 256 << 10];
+    let most = usize::try_from(end.saturating_sub(position)).unwrap_or(usize::MAX);
+    let mut buffer = vec![0; most.min(256 << 10)];
     while position < end {
         let wanted = usize::try_from(end - position).unwrap_or(usize::MAX).min(buffer.len());
         let count = match rustix::io::pread(from, &mut buffer[..wanted], position) {

@@ -1,6 +1,7 @@
 //! Why a build failed.
 
 use crate::files::copy::CopyError;
+use crate::files::owner::OwnerError;
 use crate::files::tree::TreeError;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -101,6 +102,8 @@ pub enum BuildError {
     Archive { source: tug_archive::Error },
     #[error("the build was cancelled")]
     Cancelled,
+    #[error(transparent)]
+    Owner(#[from] OwnerError),
     #[error(transparent)]
     Tree(#[from] TreeError),
     #[error(transparent)]

@@ -36,6 +36,7 @@ pub use execute::git::{Login, clone, is_git};
 pub use execute::web::{Fetched, fetch};
 pub use explain::Explanation;
 pub use files::copy::CopyError;
+pub use files::owner::OwnerError;
 pub use files::tree::TreeError;
 pub use progress::{Event, LineId, Progress, Silent};
 pub use prune::{CacheEntry, PruneOptions, Pruned, cache_entries, prune_cache};

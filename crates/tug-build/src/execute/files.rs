@@ -174,7 +174,11 @@ impl Worker<'_> {
         let output = self.write_layer(onto, |target, claim| {
             let manner = Manner {
                 // A `--link`ed copy must not depend on what it is put on: there, names are found in nothing.
-                owner: copy.chown.as_deref().map(|text| self.owner(vertex, text, target)),
+                owner: copy
+                    .chown
+                    .as_deref()
+                    .map(|text| self.owner(vertex, text, target))
+                    .transpose()?,
                 mode: copy.chmod.as_deref().and_then(ModeChange::parse),
                 epoch: copy.epoch,
             };
@@ -297,14 +301,14 @@ impl Worker<'_> {
     }
 
     /// Whose the files are to be. A name the image does not have is told in the step's output.
-    fn owner(&self, vertex: VertexId, text: &str, target: &Overlay) -> Owner {
+    fn owner(&self, vertex: VertexId, text: &str, target: &Overlay) -> Result<Owner, BuildError> {
         let mut unknown = Vec::new();
-        let owner = owner::resolve(text, target.root(), &mut unknown);
+        let owner = owner::resolve(text, target.root(), &mut unknown)?;
         for one in unknown {
             let bytes = format!("warning: {one}\n").into_bytes();
             self.board.tell(Event::Output { line: self.line(vertex), stderr: true, bytes });
         }
-        owner
+        Ok(owner)
     }
 
     pub(super) fn mkdir(
@@ -318,7 +322,7 @@ impl Worker<'_> {
         self.write_layer(onto, |target, _| {
             let owner = match user {
                 "" => Owner::default(),
-                user => self.owner(vertex, user, target),
+                user => self.owner(vertex, user, target)?,
             };
             let manner = Manner { epoch, ..Manner::default() };
             Writer::new(target.root(), manner).make_dirs(path, owner)?;

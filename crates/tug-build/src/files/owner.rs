@@ -13,7 +13,15 @@ pub(crate) struct Owner {
     pub gid: u32,
 }
 
-/// A name that is in no file.
+/// A name where no names are: the image has no such file.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unable to find {name}: the image has no /{file}")]
+pub struct OwnerError {
+    name: String,
+    file: &'static str,
+}
+
+/// A name that is not in its file.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Unknown {
     User(String),
@@ -34,32 +42,42 @@ impl fmt::Display for Unknown {
 const MOST: u64 = 16 << 20;
 
 /// Reads `user`, `user:group`, numbers or names. Without a group, a number is the group's too, and a
-/// name has the one of its entry. A name that is in no file stands for root, as in BuildKit, and is noted.
-pub(crate) fn resolve(text: &str, root: BorrowedFd<'_>, unknown: &mut Vec<Unknown>) -> Owner {
+/// name has the one of its entry. As in BuildKit, a name that is not in its file stands for root, which is
+/// noted, and one without a file is an error.
+pub(crate) fn resolve(
+    text: &str,
+    root: BorrowedFd<'_>,
+    unknown: &mut Vec<Unknown>,
+) -> Result<Owner, OwnerError> {
     let (user, group) = text.split_once(':').map_or((text, None), |(u, g)| (u, Some(g)));
+    let file = |name: &str, file| {
+        read(root, file).ok_or_else(|| OwnerError { name: name.to_owned(), file })
+    };
     let mut owner = match number(user) {
         Some(uid) => Owner { uid, gid: uid },
         None if user.is_empty() => Owner::default(),
-        None => find_user(user, &read(root, "etc/passwd")).unwrap_or_else(|| {
+        None => find_user(user, &file(user, "etc/passwd")?).unwrap_or_else(|| {
             unknown.push(Unknown::User(user.to_owned()));
             Owner::default()
         }),
     };
     if let Some(group) = group.filter(|group| !group.is_empty()) {
-        let known = number(group).or_else(|| find_group(group, &read(root, "etc/group")));
-        owner.gid = known.unwrap_or_else(|| {
-            unknown.push(Unknown::Group(group.to_owned()));
-            0
-        });
+        owner.gid = match number(group) {
+            Some(gid) => gid,
+            None => find_group(group, &file(group, "etc/group")?).unwrap_or_else(|| {
+                unknown.push(Unknown::Group(group.to_owned()));
+                0
+            }),
+        };
     }
-    owner
+    Ok(owner)
 }
 
 fn number(text: &str) -> Option<u32> {
     if text == "root" { Some(0) } else { text.parse().ok() }
 }
 
-fn read(root: BorrowedFd<'_>, path: &str) -> String {
+fn read(root: BorrowedFd<'_>, path: &str) -> Option<String> {
     let open = || {
         let name = rooted::real(root, path, true).ok()?;
         let file = rooted::open(root, &name, OFlags::RDONLY | OFlags::NONBLOCK).ok()?;
@@ -67,7 +85,7 @@ fn read(root: BorrowedFd<'_>, path: &str) -> String {
         std::fs::File::from(file).take(MOST).read_to_end(&mut bytes).ok()?;
         Some(String::from_utf8_lossy(&bytes).into_owned())
     };
-    open().unwrap_or_default()
+    open()
 }
 
 fn find_user(wanted: &str, passwd: &str) -> Option<Owner> {
@@ -104,7 +122,7 @@ mod tests {
         let root = rooted::open_root(temp.path()).unwrap();
         let owner = |text| {
             let mut unknown = Vec::new();
-            let owner = resolve(text, root.as_fd(), &mut unknown);
+            let owner = resolve(text, root.as_fd(), &mut unknown).unwrap();
             (owner, unknown)
         };
         let is = |uid, gid| (Owner { uid, gid }, Vec::new());
@@ -118,5 +136,8 @@ mod tests {
         let without = |uid, gid, unknown| (Owner { uid, gid }, vec![unknown]);
         assert_eq!(owner("nobody"), without(0, 0, Unknown::User("nobody".into())));
         assert_eq!(owner("web:wheel"), without(33, 0, Unknown::Group("wheel".into())));
+        std::fs::remove_file(temp.path().join("etc/passwd")).unwrap();
+        let error = resolve("web", root.as_fd(), &mut Vec::new()).unwrap_err();
+        assert_eq!(error.to_string(), "unable to find web: the image has no /etc/passwd");
     }
 }

@@ -399,7 +399,8 @@ impl Tree {
 pub(crate) fn file_sum(file: BorrowedFd<'_>, xattrs: &[tug_archive::Xattr]) -> Result<Sum, Errno> {
     let mut hash = Sha256::new();
     hash.update(b"file\0content\0");
-    let mut buffer = vec![0; 128 << 10];
+    // Most files are small: a big buffer would cost more than they do.
+    let mut buffer = [0; 32 << 10];
     loop {
         match rustix::io::read(file, &mut buffer) {
             Ok(0) => break,

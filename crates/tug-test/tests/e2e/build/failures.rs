@@ -29,7 +29,9 @@ fn mistakes_in_a_dockerfile_point_at_the_place() {
     let missing = p("FROM busybox\nCOPY fil.txt /\n").try_build(&s, &[]);
     missing.code(1).says("\"/fil.txt\": not found").says("Dockerfile:2").hint("\"file.txt\"");
     p("FROM busybox\nRUN [\"nonesuch\"]\n").try_build(&s, &[]).code(1).says("exit code: 127");
-    p("FROM busybox\nCOPY --chown=nosuch file.txt /\n").try_build(&s, &[]).code(1).says("nosuch");
+    p("FROM scratch\nCOPY --chown=nosuch file.txt /\n").try_build(&s, &[]).code(1).says("nosuch");
+    let root = p("FROM busybox\nCOPY --chown=nosuch file.txt /\n").build(&s, &[]);
+    root.says("unable to find user nosuch");
     p("FROM busybox\nCOPY --from=late / /\nFROM busybox AS late\n")
         .try_build(&s, &["--target", "0"])
         .code(1)
