@@ -53,15 +53,11 @@ demo_script() {
 
   say "run, detached, with a published port"
   tug run -d --name web -p 127.0.0.1::80 nginx
-  local address page tries
+  local address
   address=$("$PRODUCT" port web 80)
   tug ps
   show "\$ curl http://$address/"
-  for ((tries = 0; tries < 50; tries++)); do
-    page=$(curl -fsS "http://$address/" 2>/dev/null) && break
-    sleep 0.1
-  done
-  grep -F 'Welcome to nginx!' <<<"$page"
+  page 50 "$address" | grep -F 'Welcome to nginx!'
   tug logs web
   "$PRODUCT" logs web 2>&1 | grep -q 'GET / HTTP/1.1'
   tug exec web nginx -v
@@ -97,14 +93,20 @@ EOF
   tug run -d --name app -p 127.0.0.1::3000 app
   address=$("$PRODUCT" port app 3000)
   show "\$ curl http://$address/"
-  for ((tries = 0; tries < 100; tries++)); do
-    page=$(curl -fsS "http://$address/" 2>/dev/null) && break
-    sleep 0.1
-  done
-  grep -F '3 is odd: true' <<<"$page"
+  page 100 "$address" | grep -F '3 is odd: true'
   tug rm -f app
 
   say "wrong uses are explained"
   tug run --rm busybox nonesuch || echo "exit code $?"
   tug stop nobody || echo "exit code $?"
+}
+
+# page TRIES ADDRESS: what is served there, once it answers.
+page() {
+  local tries
+  for ((tries = 0; tries < $1; tries++)); do
+    curl -fsS "http://$2/" 2>/dev/null && return
+    sleep 0.1
+  done
+  return 1
 }
