@@ -246,27 +246,26 @@ fn an_index_is_pushed_whole_when_all_of_it_is_here() {
     assert_eq!(pulled.id.to_string(), arm64.config);
 }
 
-/// A line to a registry that breaks twice, each time that so many bytes have gone over it.
-fn breaking_line(registry: &str, every: u64) -> (String, Arc<AtomicU64>) {
+/// A line to a registry, cut whenever `cuts` says so of what was read from the client, which the registry
+/// does not see then. Returns its address.
+fn breaking_line(registry: &str, cuts: impl Fn(&[u8]) -> bool + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let carried = Arc::new(AtomicU64::new(0));
-    let (registry, count) = (registry.to_owned(), carried.clone());
+    let (registry, cuts) = (registry.to_owned(), Arc::new(cuts));
     std::thread::spawn(move || {
         for client in listener.incoming().flatten() {
-            let (registry, count) = (registry.clone(), count.clone());
+            let (registry, cuts) = (registry.clone(), Arc::clone(&cuts));
             // A line that breaks is what this is for.
-            std::thread::spawn(move || drop(carry(client, &registry, every, &count)));
+            std::thread::spawn(move || drop(carry(client, &registry, &*cuts)));
         }
     });
-    (address, carried)
+    address
 }
 
 fn carry(
     mut client: TcpStream,
     registry: &str,
-    every: u64,
-    count: &AtomicU64,
+    cuts: &impl Fn(&[u8]) -> bool,
 ) -> std::io::Result<()> {
     let mut first = [0];
     if client.peek(&mut first)? == 0 || first[0] == 0x16 {
@@ -275,25 +274,36 @@ fn carry(
     let mut server = TcpStream::connect(registry)?;
     let (mut answers, mut back) = (server.try_clone()?, client.try_clone()?);
     std::thread::spawn(move || drop(std::io::copy(&mut answers, &mut back)));
-    let mut piece = vec![0; 16 << 10];
+    let mut bytes = vec![0; 16 << 10];
     loop {
-        let length = client.read(&mut piece)?;
+        let length = client.read(&mut bytes)?;
         if length == 0 {
             return Ok(());
         }
-        let before = count.fetch_add(length as u64, Ordering::SeqCst);
-        let (was, is) = (before / every, (before + length as u64) / every);
-        if was != is && is <= 2 {
+        if cuts(&bytes[..length]) {
             client.shutdown(std::net::Shutdown::Both)?;
             return server.shutdown(std::net::Shutdown::Both);
         }
-        server.write_all(&piece[..length])?;
+        server.write_all(&bytes[..length])?;
     }
 }
 
-/// A line to a registry that breaks between pieces: the second and the third piece of an upload are
-/// cut off before the registry sees anything of them, at the first try. Tells what went over it and how
-/// many uploads were begun.
+/// A line that breaks twice, each time that so many bytes have gone over it; how many did.
+fn line_for(registry: &str, every: u64) -> (String, Arc<AtomicU64>) {
+    let carried = Arc::new(AtomicU64::new(0));
+    let count = carried.clone();
+    let address = breaking_line(registry, move |read| {
+        let length = read.len() as u64;
+        let before = count.fetch_add(length, Ordering::SeqCst);
+        let (was, is) = (before / every, (before + length) / every);
+        was != is && is <= 2
+    });
+    (address, carried)
+}
+
+/// A line that breaks between pieces: the second and the third piece of an upload are cut off before the
+/// registry sees anything of them, at the first try. Tells what went over it and how many uploads were
+/// begun.
 struct Gaps {
     address: String,
     carried: Arc<AtomicU64>,
@@ -303,53 +313,22 @@ struct Gaps {
 
 impl Gaps {
     fn before(registry: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let gaps = || Arc::new(AtomicU64::new(0));
-        let line = Self { address, carried: gaps(), begun: gaps(), pieces: gaps() };
-        let counts = [&line.carried, &line.begun, &line.pieces].map(Arc::clone);
-        let registry = registry.to_owned();
-        std::thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let (registry, counts) = (registry.clone(), counts.clone());
-                std::thread::spawn(move || drop(Self::carry(client, &registry, &counts)));
-            }
-        });
-        line
-    }
-
-    fn carry(
-        mut client: TcpStream,
-        registry: &str,
-        [carried, begun, pieces]: &[Arc<AtomicU64>; 3],
-    ) -> std::io::Result<()> {
-        let mut first = [0];
-        if client.peek(&mut first)? == 0 || first[0] == 0x16 {
-            return Ok(());
-        }
-        let mut server = TcpStream::connect(registry)?;
-        let (mut answers, mut back) = (server.try_clone()?, client.try_clone()?);
-        std::thread::spawn(move || drop(std::io::copy(&mut answers, &mut back)));
-        let mut bytes = vec![0; 16 << 10];
-        loop {
-            let length = client.read(&mut bytes)?;
-            if length == 0 {
-                return Ok(());
-            }
-            let read = &bytes[..length];
+        let counts = [(); 3].map(|()| Arc::new(AtomicU64::new(0)));
+        let [carried, begun, pieces] = counts.clone();
+        let address = breaking_line(registry, move |read| {
             // A request begins with what is read: the one before has been answered.
             if read.starts_with(b"POST ") {
                 begun.fetch_add(1, Ordering::SeqCst);
             }
-            if read.starts_with(b"PATCH ")
-                && [1, 3].contains(&pieces.fetch_add(1, Ordering::SeqCst))
-            {
-                client.shutdown(std::net::Shutdown::Both)?;
-                return server.shutdown(std::net::Shutdown::Both);
+            let cut = read.starts_with(b"PATCH ")
+                && [1, 3].contains(&pieces.fetch_add(1, Ordering::SeqCst));
+            if !cut {
+                carried.fetch_add(read.len() as u64, Ordering::SeqCst);
             }
-            carried.fetch_add(length as u64, Ordering::SeqCst);
-            server.write_all(read)?;
-        }
+            cut
+        });
+        let [carried, begun, pieces] = counts;
+        Self { address, carried, begun, pieces }
     }
 }
 
@@ -390,7 +369,7 @@ fn a_push_over_a_line_that_breaks_arrives() {
     let layer = file_layer(&fixture.layout, Compression::None, "big", &content);
     let image = fixture.layout.image(Family::Oci, &json!({}), &[layer]).unwrap();
     push(origin.address(), &fixture.layout, &image, "app", "1").unwrap();
-    let (address, carried) = breaking_line(target.address(), 2_500_000);
+    let (address, carried) = line_for(target.address(), 2_500_000);
     let sandbox = Sandbox::new();
     let copy = reference(&format!("{address}/copy:1"));
     sandbox.pull_as(&at(&origin, "app:1"), &copy);
