@@ -188,6 +188,7 @@ impl Build {
                 self.keep_failed(&store, &worker, &plan);
                 // The failure is what counts.
                 let _ = worker.settle_budget();
+                let _ = Engine::new(self.settings.clone()).settle_later();
                 return Err(error);
             }
         };

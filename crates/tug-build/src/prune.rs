@@ -252,5 +252,8 @@ pub fn prune_cache(settings: &Settings, options: &PruneOptions) -> Result<Pruned
         Candidate::Mount(mount) => is_old(mount.entry.unused),
     };
     let keep = (options.keep > 0).then_some(options.keep);
-    take_away(settings, &store, keep, wanted).map(|(pruned, _)| pruned)
+    let (pruned, _) = take_away(settings, &store, keep, wanted)?;
+    // What killed builds left takes room, too.
+    store.sweep().map_err(tug_store::Error::from)?;
+    Ok(pruned)
 }

@@ -11,7 +11,7 @@
 //!   protects it afterwards finds it gone.
 //! - Deleting needs no lock. Killed in the middle, the next [`sweep_dead`](crate::sweep_dead) goes on.
 
-use crate::lease::{self, entries, remove_tree};
+use crate::lease::{self, remove_tree};
 use crate::{LeaseError, Result, Store, images};
 use rusqlite::Connection;
 use rustix::fs::FlockOperation;
@@ -170,15 +170,13 @@ impl Store {
         lease::sweep_dead(self.root())
     }
 
-    /// Whether something waits in `tmp/` for [`sweep`](Self::sweep) that a removal put there.
+    /// Whether something waits in `tmp/` for [`sweep`](Self::sweep): what a removal put there, or the work
+    /// of a dead lease.
     ///
     /// # Errors
-    /// When `tmp/` cannot be read.
-    pub fn has_trash(&self) -> std::result::Result<bool, LeaseError> {
-        let is_trash = |path: &PathBuf| {
-            path.file_name().and_then(|name| name.to_str()).is_some_and(|n| n.starts_with("trash-"))
-        };
-        Ok(entries(&self.root().join("tmp"))?.iter().any(is_trash))
+    /// When `tmp/` cannot be read, or a lease not asked about.
+    pub fn has_leftovers(&self) -> std::result::Result<bool, LeaseError> {
+        lease::is_anything_dead(self.root())
     }
 }
 

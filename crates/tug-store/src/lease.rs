@@ -176,6 +176,16 @@ pub(crate) fn live_protected_digests(root: &Path) -> Result<HashSet<Digest>, Lea
     Ok(layers)
 }
 
+/// Whether [`sweep_dead`] would find something. A lease that is being made this moment may look dead.
+pub(crate) fn is_anything_dead(root: &Path) -> Result<bool, LeaseError> {
+    for path in entries(&root.join("tmp"))? {
+        if name_starts_with(&path, TRASH) || (is_lease(&path) && !is_alive(&path)?) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Deletes the work of dead leases, and whatever was being deleted by a process that died.
 ///
 /// # Errors
@@ -192,7 +202,7 @@ pub fn sweep_dead(root: &Path) -> Result<(), LeaseError> {
             if name_starts_with(&path, "unpack-") {
                 remove_free_lock(&path)?;
             }
-            let is_trash = name_starts_with(&path, "trash-");
+            let is_trash = name_starts_with(&path, TRASH);
             if is_trash || (is_lease(&path) && !is_alive(&path)?) {
                 dead.push(path);
             }
@@ -228,6 +238,9 @@ fn remove_free_lock(path: &Path) -> Result<(), LeaseError> {
     }
     Ok(())
 }
+
+/// What names of something on its way to deletion begin with.
+const TRASH: &str = "trash-";
 
 fn is_lease(path: &Path) -> bool {
     name_starts_with(path, "lease-")
@@ -295,7 +308,7 @@ pub(crate) fn private_dir(path: &Path) -> Result<(), LeaseError> {
 
 /// A name in `tmp/` for something on its way to deletion.
 pub(crate) fn trash_path(root: &Path) -> Result<PathBuf, LeaseError> {
-    Ok(tmp_dir(root)?.join(format!("trash-{}", random_name()?)))
+    Ok(tmp_dir(root)?.join(format!("{TRASH}{}", random_name()?)))
 }
 
 /// Deletes a tree. That somebody else deletes it at the same time is no failure.
@@ -355,7 +368,12 @@ mod tests {
         fs::write(root.join("tmp/unpack-1.lock"), "").unwrap();
 
         assert_eq!(live_protected(root).unwrap(), HashSet::from([layer(1)]));
+        assert!(is_anything_dead(root).unwrap());
+        fs::remove_dir(root.join("tmp/trash-1")).unwrap();
+        assert!(is_anything_dead(root).unwrap(), "the lease alone");
+        fs::create_dir(root.join("tmp/trash-1")).unwrap();
         sweep_dead(root).unwrap();
+        assert!(!is_anything_dead(root).unwrap());
         assert!(!remains.exists());
         assert!(!root.join("tmp/trash-1").exists());
         assert!(!root.join("tmp/unpack-1.lock").exists());

@@ -172,9 +172,9 @@ fn an_anonymous_volume_goes_with_its_last_container() {
     assert!(data.exists() && store.volume("v").unwrap().is_some(), "somebody uses it");
     let discarded = store.forget_container(&ids[1], &owned).unwrap();
     assert!(!data.exists(), "out of its place before its files are deleted");
-    assert!(store.has_trash().unwrap());
+    assert!(store.has_leftovers().unwrap());
     discarded.delete().unwrap();
-    assert!(!store.has_trash().unwrap());
+    assert!(!store.has_leftovers().unwrap());
     assert!(matches!(store.forget_volume("v"), Err(Error::NoVolume { .. })));
 }
 
@@ -198,9 +198,9 @@ fn what_nothing_refers_to_is_collected_once_it_is_old() {
     assert!(store.layers().contains(&layer) && store.blobs().contains(&blob));
     let gone = store.collect(std::time::Duration::ZERO).unwrap();
     assert_eq!((&gone.layers, &gone.blobs), (&vec![layer], &vec![blob]));
-    assert!(store.has_trash().unwrap());
+    assert!(store.has_leftovers().unwrap());
     gone.delete().unwrap();
-    assert!(!store.has_trash().unwrap());
+    assert!(!store.has_leftovers().unwrap());
     assert!(!store.layers().contains(&layer) && !store.blobs().contains(&blob));
 }
 
@@ -411,7 +411,7 @@ fn after_a_crash_what_lost_its_content_is_forgotten_whole() {
     assert!(store.image_by_reference(&name("a")).unwrap().is_none());
     assert!(store.images().unwrap().is_empty());
     assert_eq!(store.layers().list().unwrap(), []);
-    assert!(!store.has_trash().unwrap());
+    assert!(!store.has_leftovers().unwrap());
 }
 
 #[test]

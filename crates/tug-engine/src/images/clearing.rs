@@ -61,12 +61,16 @@ impl Engine {
         Ok(())
     }
 
-    /// Lets a process sync what was recorded; see `tug_store`'s `settle`.
+    /// Lets a process sync what was recorded (see `tug_store`'s `settle`), and delete what killed commands
+    /// left.
     ///
     /// # Errors
     /// When neither a process can be started nor the file system synced.
     pub fn settle_later(&self) -> Result<(), Error> {
-        if self.store.is_unsettled(Duration::ZERO)? && self.start_sweeper(&[]).is_err() {
+        let unsettled = self.store.is_unsettled(Duration::ZERO)?;
+        // What cannot be asked about now, the next command asks about.
+        let leftovers = || self.store.has_leftovers().unwrap_or(false);
+        if (unsettled || leftovers()) && self.start_sweeper(&[]).is_err() && unsettled {
             self.store.settle()?;
         }
         Ok(())

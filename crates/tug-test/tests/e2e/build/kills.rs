@@ -39,14 +39,18 @@ fn everything(s: &Sandbox, started: &Started) {
     }
 }
 
+/// Leases, and what is on its way to deletion.
+fn leftovers(s: &Sandbox) -> Vec<String> {
+    let dir = std::fs::read_dir(s.data_root().join("tmp")).into_iter().flatten().flatten();
+    let names = dir.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with("lease-") || name.starts_with("trash-")).collect()
+}
+
 /// What a killed build may leave for the next one, and what comes after that one must not find.
 fn no_leftovers(s: &Sandbox, what: &str) {
     until(&format!("no lease of a dead build: {what}"), || {
-        // Whoever makes a lease looks for dead ones.
-        s.tug(&["builder", "prune", "-f", "--keep-storage", "1gb"]).ok();
-        let dir = std::fs::read_dir(s.data_root().join("tmp")).into_iter().flatten().flatten();
-        let names: Vec<_> = dir.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
-        !names.iter().any(|name| name.starts_with("lease-") || name.starts_with("trash-"))
+        // The build that came after it has started who looks for dead ones.
+        leftovers(s).is_empty()
     });
     let builds = std::fs::read_dir(s.exec_root().join("builds")).into_iter().flatten().flatten();
     let builds: Vec<_> = builds.map(|entry| entry.path()).collect();
@@ -103,4 +107,35 @@ fn a_killed_build_is_built_again_as_if_nothing_had_been() {
             no_leftovers(&s, &what);
         }
     }
+}
+
+#[test]
+fn what_a_killed_build_left_goes_with_the_next_build_even_when_that_is_all_cached() {
+    let s = Sandbox::new();
+    let small = Project::new(&s, "FROM busybox\nRUN echo 1 > /f\n", &[]);
+    small.build(&s, &[]);
+    until("all to be on the disk", || {
+        let layers = std::fs::read_dir(s.data_root().join("layers")).into_iter().flatten();
+        layers.flatten().all(|layer| layer.path().join("synced").exists())
+            && leftovers(&s).is_empty()
+    });
+    let big = "FROM busybox\nRUN dd if=/dev/zero of=/f bs=1M count=5; touch /done; sleep 600\n";
+    let big = Project::new(&s, big, &[]);
+    let kill_one = || {
+        let started = s.start(&["build", &big.path()]);
+        let find = format!("find {} -name done", s.data_root().display());
+        until("the step to write", || s.shell(&find).stdout.contains("done"));
+        tug_test::process::kill_and_wait(started.0.pid());
+        until("the step to be gone", || s.container_dirs().is_empty());
+        assert!(!leftovers(&s).is_empty(), "there is nothing to be swept");
+    };
+    kill_one();
+    small.build(&s, &[]);
+    until("the next build to sweep", || leftovers(&s).is_empty());
+    kill_one();
+    Project::new(&s, "FROM busybox\nRUN false\n", &[]).try_build(&s, &[]).code(1);
+    until("a build that fails to sweep", || leftovers(&s).is_empty());
+    kill_one();
+    s.tug(&["builder", "prune", "-f", "--keep-storage", "1gb"]).ok();
+    assert_eq!(leftovers(&s), Vec::<String>::new(), "pruning sweeps");
 }
