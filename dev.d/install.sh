@@ -27,6 +27,7 @@ install_all() {
   unpack_tool docker-registry usr/bin/docker-registry
   unpack_tool busybox-static bin/busybox
   unpack_tool umoci usr/bin/umoci
+  install_foreign
   install_target
   install_nextest
 }

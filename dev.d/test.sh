@@ -4,6 +4,7 @@ test_all() {
   need_root test
   build_all
   make_images
+  make_foreign
   run_tests "$@"
 }
 

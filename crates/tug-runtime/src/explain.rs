@@ -159,7 +159,8 @@ fn bad_format(program: &str) -> Error {
         (
             format!("it is built for {}, this machine is {host}", machine_name(machine)),
             Some(
-                "use an image of this platform, or register an emulator with binfmt_misc"
+                "use an image of this platform, or register an emulator with the kernel (Debian: apt-get \
+                 install qemu-user-static)"
                     .to_owned(),
             ),
         )

@@ -16,6 +16,7 @@ mod budget;
 mod build;
 mod commit;
 mod docker;
+mod emulation;
 mod exec;
 mod faults;
 mod host_network;

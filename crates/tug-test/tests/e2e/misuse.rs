@@ -30,7 +30,7 @@ fn programs() -> Sandbox {
     let exe = Meta::mode(0o755);
     s.image("wrong:1", &json!({"Cmd": ["sh"], "Env": ["PATH=/bin"]}), |tar| {
         tar.file("text", exe, b"just text\n")?;
-        tar.file("foreign", exe, b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xb7\0\x01\0\0\0")?;
+        tar.file("foreign", exe, b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xf3\0\x01\0\0\0")?;
         tar.file("script", exe, b"#!/usr/bin/python9\nprint()\n")?;
         tar.file("crlf", exe, b"#!/bin/sh\r\necho hi\r\n")?;
         tar.file("dynamic", exe, &dynamic())
@@ -68,7 +68,7 @@ fn every_reason_why_a_program_does_not_start_has_its_own_words() {
     let s = programs();
     let run = |path: &str| s.tug(&["run", "--rm", "wrong:1", path]);
     run("/text").code(126).says("/text").says("exec format error").hint("#!");
-    run("/foreign").code(126).says("exec format error").says("arm64");
+    run("/foreign").code(126).says("exec format error").says("riscv64");
     run("/script").code(127).says("/script").says("/usr/bin/python9");
     run("/crlf").code(127).says("/crlf").says("CRLF");
     run("/dynamic").code(127).says("/dynamic").says("/lib64/ld-nowhere.so.2");

@@ -18,6 +18,7 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: tug-dev image LAYOUT busybox PROGRAM
        tug-dev image LAYOUT debian TREE
        tug-dev image LAYOUT nginx UPPER
+       tug-dev foreign LAYOUT ARCHITECTURE BUSYBOX
        tug-dev layers LAYOUT NAME:TAG gzip|zstd TREE…
        tug-dev peak PROGRAM ARGUMENT…
        tug-dev push LAYOUT ADDRESS NAME:TAG…
@@ -42,6 +43,9 @@ fn main() -> ExitCode {
 fn run(arguments: &[&str]) -> io::Result<()> {
     match arguments {
         ["image", layout, name, source] => images::make(layout, name, source),
+        ["foreign", layout, architecture, program] => {
+            tug_test::foreign::make(layout, architecture, program)
+        }
         ["layers", layout, name, compression, trees @ ..] => {
             images::of_trees(layout, name, compression, trees)
         }
