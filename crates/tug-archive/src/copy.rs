@@ -51,6 +51,7 @@ fn copy(
         upper,
         ids,
         links: HashMap::new(),
+        content: ContentCopier::default(),
     };
     while let Some(step) = walk.next() {
         match step {
@@ -91,6 +92,7 @@ struct Copier<'d> {
     ids: Option<IdRange>,
     /// First names of files with several.
     links: HashMap<(u64, u64), Vec<u8>>,
+    content: ContentCopier,
 }
 
 impl Copier<'_> {
@@ -140,7 +142,7 @@ impl Copier<'_> {
         Ok(true)
     }
 
-    fn regular(&self, from: BorrowedFd<'_>, name: &CString, path: &[u8]) -> Result<()> {
+    fn regular(&mut self, from: BorrowedFd<'_>, name: &CString, path: &[u8]) -> Result<()> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file =
             rustix::fs::openat(from, name, flags, Mode::empty()).map_err(on("open", path))?;
@@ -149,7 +151,9 @@ impl Copier<'_> {
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let copy = rustix::fs::openat(&self.into, name, flags, Mode::RUSR | Mode::WUSR)
             .map_err(on("create", path))?;
-        copy_content(&file, &copy, stat.st_size as u64).map_err(on("copy the content", path))?;
+        self.content
+            .copy(&file, &copy, stat.st_dev, stat.st_size as u64)
+            .map_err(on("copy the content", path))?;
         self.attributes(&file, &copy, &stat, path)
     }
 
@@ -264,85 +268,116 @@ fn set_xattrs(
 /// Up to here a file is read and written in one piece.
 const SMALL: u64 = 64 << 10;
 
-/// Copies `size` bytes of an open file into an empty one: blocks are shared where the file system can,
-/// else copied stretch by stretch, leaving holes as they are.
-///
-/// # Errors
-/// The kernel's.
-pub fn copy_content(from: &OwnedFd, to: &OwnedFd, size: u64) -> rustix::io::Result<()> {
-    if size == 0 {
-        return Ok(());
-    }
-    // All blocks shared at once, where that exists.
-    if rustix::fs::ioctl_ficlone(to, from).is_ok() {
-        return Ok(());
-    }
-    // No hole in so little is worth looking for.
-    if size <= SMALL {
-        copy_through_memory(from, to, 0, size)?;
-        return rustix::fs::ftruncate(to, size);
-    }
-    let mut position = 0;
-    while position < size {
-        let start = match rustix::fs::seek(from, SeekFrom::Data(position)) {
-            Ok(start) => start,
-            Err(Errno::NXIO) => break,
-            // Knows no holes: all of it is data.
-            Err(Errno::INVAL) => position,
-            Err(error) => return Err(error),
-        };
-        let end = rustix::fs::seek(from, SeekFrom::Hole(start)).unwrap_or(size).min(size);
-        copy_stretch(from, to, start, end)?;
-        position = end.max(start + 1);
-    }
-    rustix::fs::ftruncate(to, size)
+/// Copies contents of files, one after the other.
+#[derive(Debug, Default)]
+pub struct ContentCopier {
+    buffer: Vec<u8>,
+    /// A device whose blocks cannot be shared where the copies are.
+    unshared: Option<u64>,
 }
 
-fn copy_stretch(from: &OwnedFd, to: &OwnedFd, start: u64, end: u64) -> rustix::io::Result<()> {
-    let (mut read_at, mut write_at) = (start, start);
-    while read_at < end {
-        let length = usize::try_from(end - read_at).unwrap_or(usize::MAX).min(1 << 30);
-        let copied =
-            rustix::fs::copy_file_range(from, Some(&mut read_at), to, Some(&mut write_at), length);
-        match copied {
-            // It shrank; the caller sets the size.
-            Ok(0) => return Ok(()),
-            Ok(_) | Err(Errno::INTR) => {}
-            // Between file systems, or one that cannot: through memory.
-            Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => {
-                return copy_through_memory(from, to, read_at, end);
-            }
-            Err(error) => return Err(error),
+impl ContentCopier {
+    /// Copies `size` bytes of an open file on `device` into an empty one: blocks are shared where the file
+    /// system can, else copied stretch by stretch, leaving holes as they are. Always to the same file
+    /// system.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn copy(
+        &mut self,
+        from: &OwnedFd,
+        to: &OwnedFd,
+        device: u64,
+        size: u64,
+    ) -> rustix::io::Result<()> {
+        if size == 0 {
+            return Ok(());
         }
+        // All blocks at once, where that exists.
+        if self.unshared != Some(device) {
+            match rustix::fs::ioctl_ficlone(to, from) {
+                Ok(()) => return Ok(()),
+                Err(Errno::OPNOTSUPP | Errno::XDEV | Errno::NOTTY) => self.unshared = Some(device),
+                Err(_) => {}
+            }
+        }
+        // No hole in so little is worth looking for.
+        if size <= SMALL {
+            let copied = self.through_memory(from, to, 0, size)?;
+            return if copied == size { Ok(()) } else { rustix::fs::ftruncate(to, size) };
+        }
+        let mut position = 0;
+        while position < size {
+            let start = match rustix::fs::seek(from, SeekFrom::Data(position)) {
+                Ok(start) => start,
+                Err(Errno::NXIO) => break,
+                // Knows no holes: all of it is data.
+                Err(Errno::INVAL) => position,
+                Err(error) => return Err(error),
+            };
+            let end = rustix::fs::seek(from, SeekFrom::Hole(start)).unwrap_or(size).min(size);
+            self.stretch(from, to, start, end)?;
+            position = end.max(start + 1);
+        }
+        rustix::fs::ftruncate(to, size)
     }
-    Ok(())
-}
 
-fn copy_through_memory(
-    from: &OwnedFd,
-    to: &OwnedFd,
-    mut position: u64,
-    end: u64,
-) -> rustix::io::Result<()> {
-    let most = usize::try_from(end.saturating_sub(position)).unwrap_or(usize::MAX);
-    let mut buffer = vec![0; most.min(256 << 10)];
-    while position < end {
-        let wanted = usize::try_from(end - position).unwrap_or(usize::MAX).min(buffer.len());
-        let count = match rustix::io::pread(from, &mut buffer[..wanted], position) {
-            Ok(0) => return Ok(()),
-            Err(Errno::INTR) => continue,
-            other => other?,
-        };
-        let mut bytes = &buffer[..count];
-        while !bytes.is_empty() {
-            let written = match rustix::io::pwrite(to, bytes, position) {
-                Ok(0) => return Err(Errno::NOSPC),
+    fn stretch(
+        &mut self,
+        from: &OwnedFd,
+        to: &OwnedFd,
+        start: u64,
+        end: u64,
+    ) -> rustix::io::Result<()> {
+        let (mut read_at, mut write_at) = (start, start);
+        while read_at < end {
+            let length = usize::try_from(end - read_at).unwrap_or(usize::MAX).min(1 << 30);
+            let (read, write) = (Some(&mut read_at), Some(&mut write_at));
+            match rustix::fs::copy_file_range(from, read, to, write, length) {
+                // It shrank; the caller sets the size.
+                Ok(0) => return Ok(()),
+                Ok(_) | Err(Errno::INTR) => {}
+                // Between file systems, or one that cannot: through memory.
+                Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => {
+                    return self.through_memory(from, to, read_at, end).map(drop);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns up to where there was something.
+    fn through_memory(
+        &mut self,
+        from: &OwnedFd,
+        to: &OwnedFd,
+        mut position: u64,
+        end: u64,
+    ) -> rustix::io::Result<u64> {
+        const MOST: usize = 256 << 10;
+        let wanted = usize::try_from(end.saturating_sub(position)).unwrap_or(MOST).min(MOST);
+        if self.buffer.len() < wanted {
+            self.buffer.resize(wanted.next_power_of_two(), 0);
+        }
+        while position < end {
+            let left = usize::try_from(end - position).unwrap_or(MOST).min(self.buffer.len());
+            let count = match rustix::io::pread(from, &mut self.buffer[..left], position) {
+                Ok(0) => break,
                 Err(Errno::INTR) => continue,
                 other => other?,
             };
-            bytes = &bytes[written..];
-            position += written as u64;
+            let mut bytes = &self.buffer[..count];
+            while !bytes.is_empty() {
+                let written = match rustix::io::pwrite(to, bytes, position) {
+                    Ok(0) => return Err(Errno::NOSPC),
+                    Err(Errno::INTR) => continue,
+                    other => other?,
+                };
+                bytes = &bytes[written..];
+                position += written as u64;
+            }
         }
+        Ok(position)
     }
-    Ok(())
 }

@@ -36,7 +36,7 @@ mod walk;
 mod xattrs;
 
 pub use compression::{Compression, Decoder, decoder};
-pub use copy::{copy_content, copy_tree, copy_upper};
+pub use copy::{ContentCopier, copy_tree, copy_upper};
 pub use error::{EntryName, Error};
 pub use ids::IdRange;
 pub use pack::{PackOptions, Packed, pack};

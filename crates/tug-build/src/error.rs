@@ -107,7 +107,7 @@ pub enum BuildError {
     #[error(transparent)]
     Tree(#[from] TreeError),
     #[error(transparent)]
-    Copy(#[from] CopyError),
+    Copy(CopyError),
     #[error(transparent)]
     Engine(#[from] tug_engine::Error),
     #[error(transparent)]
@@ -129,6 +129,15 @@ fn by_whom(written: u64) -> String {
 
 fn one_line(diagnostic: &Diagnostic) -> String {
     diagnostic.to_string()
+}
+
+impl From<CopyError> for BuildError {
+    fn from(error: CopyError) -> Self {
+        match error {
+            CopyError::Cancelled => Self::Cancelled,
+            error => Self::Copy(error),
+        }
+    }
 }
 
 impl BuildError {

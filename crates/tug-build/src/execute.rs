@@ -149,7 +149,7 @@ impl<'b> Worker<'b> {
     /// Whether layers have something to execute at a path.
     pub(crate) fn has_program(&self, layers: &[Layer], path: &str) -> bool {
         let Ok(overlay) = self.read_files(layers) else { return false };
-        let real = rooted::real(overlay.root(), path, true);
+        let real = rooted::real(&overlay.root(), path, true);
         let stat = real.and_then(|real| rooted::stat(overlay.root(), &real));
         stat.is_ok_and(|stat| rooted::kind(&stat).is_file() && stat.st_mode & 0o111 != 0)
     }

@@ -27,14 +27,16 @@ impl Rules {
         self.0.is_none()
     }
 
-    /// Whether a path is hidden.
-    pub(crate) fn hides(&self, path: &str) -> bool {
-        self.0.as_ref().is_some_and(|rules| rules.is_ignored(path))
+    /// Whether a path is hidden. Patterns are text: what is none in a name matches as `\u{fffd}`.
+    pub(crate) fn hides(&self, path: &[u8]) -> bool {
+        let ignored = |rules: &Ignore| rules.is_ignored(&String::from_utf8_lossy(path));
+        self.0.as_ref().is_some_and(ignored)
     }
 
     /// Whether a path is hidden, and with it everything that may be below it: it needs no looking at.
-    pub(crate) fn prunes(&self, path: &str, kind: FileType) -> bool {
+    pub(crate) fn prunes(&self, path: &[u8], kind: FileType) -> bool {
         let Some(rules) = &self.0 else { return false };
+        let path = &String::from_utf8_lossy(path);
         let enter =
             || matches!(kind, FileType::Directory | FileType::Unknown) && rules.may_reenter(path);
         rules.is_ignored(path) && !enter()

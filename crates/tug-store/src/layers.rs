@@ -22,6 +22,7 @@
 mod adopt;
 mod draft;
 mod error;
+mod hashing;
 mod pipeline;
 
 pub use error::LayerError;

@@ -4,16 +4,15 @@ use super::Worker;
 use super::web::chain;
 use crate::error::BuildError;
 use crate::files::copy::{Manner, Writer, descriptor_path};
-use crate::files::overlay::Overlay;
 use crate::files::owner::Owner;
-use crate::files::rooted;
+use crate::files::rooted::{self, shown};
 use crate::files::tree::{Found, Tree};
 use crate::ignore::Rules;
 use crate::ops::{Download, Http, Output};
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use tug_archive::{UnpackOptions, Whiteouts};
 
@@ -47,8 +46,8 @@ fn is_header(block: &[u8; 512]) -> bool {
 pub(super) fn unpack_into(
     file: OwnedFd,
     name: &str,
-    target: &Overlay,
-    dir: &str,
+    writer: &mut Writer<'_>,
+    dir: &[u8],
     owner: Option<Owner>,
 ) -> Result<(), BuildError> {
     let failed = |source| BuildError::Unpack { name: name.to_owned(), source };
@@ -56,11 +55,13 @@ pub(super) fn unpack_into(
     let mut decoder =
         std::io::BufReader::new(tug_archive::decoder(File::from(file)).map_err(failed)?);
     let Some(owner) = owner else {
-        let fd = rooted::open_dir(target.root(), dir)
-            .map_err(|errno| BuildError::files("open", dir)(errno.into()))?;
-        tug_archive::unpack(&mut decoder, &descriptor_path(fd.as_fd()), &options)
-            .map_err(failed)?;
-        return Ok(());
+        let unpack = |root: BorrowedFd<'_>| {
+            let fd = rooted::open_dir(root, dir)
+                .map_err(|errno| BuildError::files("open", shown(dir))(errno.into()))?;
+            tug_archive::unpack(&mut decoder, &descriptor_path(fd.as_fd()), &options)
+                .map_err(failed)
+        };
+        return writer.composed(unpack)?.map(drop);
     };
     // Somewhere else first: only what is unpacked changes hands.
     let temp = tempfile::tempdir().map_err(BuildError::files("create", "a temporary directory"))?;
@@ -69,10 +70,9 @@ pub(super) fn unpack_into(
         .map_err(|errno| BuildError::files("open", temp.path())(errno.into()))?;
     let tree = Tree::stage(root);
     let manner = Manner { owner: Some(owner), ..Manner::default() };
-    let mut writer = Writer::new(target.root(), manner);
-    let entries = tree.walk("", &Rules::default())?;
-    let found = Found { written: String::new(), real: String::new() };
-    writer.copy(&tree, &found, &entries, &format!("/{dir}"))?;
+    let mut writer = Writer::new(writer.target(), manner);
+    let entries = tree.walk(b"", &Rules::default())?;
+    writer.copy(&tree, &Found::default(), &entries, &[b"/", dir].concat())?;
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use crate::files::mode::ModeChange;
 use crate::files::overlay::Overlay;
 use crate::files::owner::{self, Owner};
 use crate::files::rooted;
+use crate::files::target::Target;
 use crate::files::tree::{Entry, Found, Tree, is_wild};
 use crate::ignore::Rules;
 use crate::ops::{Copy, CopySource, Layer, Output, layers};
@@ -15,7 +16,9 @@ use crate::progress::Event;
 use crate::prune;
 use crate::request::FilesTo;
 use rustix::fs::{AtFlags, Timespec, Timestamps, UTIME_OMIT};
+use std::borrow::Cow;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tug_solver::{Input, Inputs, VertexId};
@@ -48,7 +51,6 @@ impl Source {
 /// Where a copy goes, and what of it is noted.
 struct Into<'a, 't> {
     writer: &'a mut Writer<'t>,
-    target: &'a Overlay,
     claim: &'a Claim<'a>,
     /// The files of contexts.
     taken: &'a mut Inputs,
@@ -182,10 +184,10 @@ impl Worker<'_> {
                 mode: copy.chmod.as_deref().and_then(ModeChange::parse),
                 epoch: copy.epoch,
             };
-            let mut writer = Writer::new(target.root(), manner);
+            let mut writer = Writer::new(target, manner).heeding(self.cancel);
             let mut taken = Inputs::new();
             for source in &copy.sources {
-                let into = Into { writer: &mut writer, target, claim, taken: &mut taken };
+                let into = Into { writer: &mut writer, claim, taken: &mut taken };
                 self.copy_source(copy, source, results, &rules, into)?;
             }
             // The context may be another one than when the key was made of it.
@@ -203,15 +205,16 @@ impl Worker<'_> {
         rules: &Rules,
         into: Into<'_, '_>,
     ) -> Result<(), BuildError> {
-        let Into { writer, target, claim, taken } = into;
+        let Into { writer, claim, taken } = into;
+        let destination = copy.destination.as_bytes();
         match source {
             CopySource::Inline { name, data } => {
-                writer.write(name, data.as_bytes(), 0o644, &copy.destination)?;
+                writer.write(name, data.as_bytes(), 0o644, destination)?;
                 Ok(())
             }
             CopySource::Download { from, unpack } => {
                 let Some(Output::Download(file)) = results.get(*from) else { return Ok(()) };
-                self.copy_download(copy, file, *unpack, writer, target)
+                self.copy_download(copy, file, *unpack, writer)
             }
             CopySource::Git { from } => {
                 let Some(Output::Git(commit)) = results.get(*from) else { return Ok(()) };
@@ -219,9 +222,8 @@ impl Worker<'_> {
                 let root = rooted::open_root(&dir)
                     .map_err(|errno| BuildError::files("open", &dir)(errno.into()))?;
                 let tree = Tree::stage(root);
-                let entries = tree.walk("", rules)?;
-                let found = Found { written: String::new(), real: String::new() };
-                writer.copy(&tree, &found, &entries, &copy.destination)?;
+                let entries = tree.walk(b"", rules)?;
+                writer.copy(&tree, &Found::default(), &entries, destination)?;
                 Ok(())
             }
             CopySource::Files { from, pattern, unpack } => {
@@ -235,14 +237,14 @@ impl Worker<'_> {
                     let size = |entry: &Entry| u64::try_from(entry.stat.st_size).unwrap_or(0);
                     claim.check(|| writer.bytes + entries.iter().map(size).sum::<u64>())?;
                     let archive = *unpack && entries.first().is_some_and(|e| !e.is_dir());
-                    if archive && self.unpack(copy, tree, &found, writer, target)? {
+                    if archive && self.unpack(copy, tree, &found, writer)? {
                         continue;
                     }
                     if copy.parents {
                         let base = pivot(tree, pattern)?;
-                        writer.copy_parents(tree, &base, &found, &entries, &copy.destination)?;
+                        writer.copy_parents(tree, &base, &found, &entries, destination)?;
                     } else {
-                        writer.copy(tree, &found, &entries, &copy.destination)?;
+                        writer.copy(tree, &found, &entries, destination)?;
                     }
                 }
                 Ok(())
@@ -257,18 +259,19 @@ impl Worker<'_> {
         tree: &Tree,
         found: &Found,
         writer: &mut Writer<'_>,
-        target: &Overlay,
     ) -> Result<bool, BuildError> {
         let flags = rustix::fs::OFlags::RDONLY;
-        let failed =
-            |errno: rustix::io::Errno| BuildError::files("open", &found.real)(errno.into());
+        let failed = |errno: rustix::io::Errno| {
+            BuildError::files("open", rooted::shown(&found.real))(errno.into())
+        };
         let open = || rooted::open(tree.root(), &found.real, flags).map_err(failed);
         if !super::download::is_archive(open()?) {
             return Ok(false);
         }
         let owner = writer.new_owner();
         let dir = writer.make_dirs(&copy.destination, owner.unwrap_or_default())?;
-        super::download::unpack_into(open()?, &found.written, target, &dir, owner)?;
+        let name = String::from_utf8_lossy(&found.written);
+        super::download::unpack_into(open()?, &name, writer, &dir, owner)?;
         Ok(true)
     }
 
@@ -278,7 +281,6 @@ impl Worker<'_> {
         file: &crate::ops::Download,
         unpack: bool,
         writer: &mut Writer<'_>,
-        target: &Overlay,
     ) -> Result<(), BuildError> {
         let open = || -> Result<OwnedFd, BuildError> {
             let opened = std::fs::File::open(&file.path);
@@ -287,23 +289,23 @@ impl Worker<'_> {
         if unpack && super::download::is_archive(open()?) {
             let owner = writer.new_owner();
             let dir = writer.make_dirs(&copy.destination, owner.unwrap_or_default())?;
-            return super::download::unpack_into(open()?, &file.file_name, target, &dir, owner);
+            return super::download::unpack_into(open()?, &file.file_name, writer, &dir, owner);
         }
         let dir = file.path.parent().unwrap_or(Path::new("/"));
         let root =
             rooted::open_root(dir).map_err(|errno| BuildError::files("open", dir)(errno.into()))?;
         let tree = Tree::stage(root);
-        let name = file.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let name = file.path.file_name().unwrap_or_default().as_bytes();
         let entries = tree.walk(name, &Rules::default())?;
-        let found = Found { written: file.file_name.clone(), real: name.to_owned() };
-        writer.copy(&tree, &found, &entries, &copy.destination)?;
+        let found = Found { written: file.file_name.clone().into_bytes(), real: name.to_vec() };
+        writer.copy(&tree, &found, &entries, copy.destination.as_bytes())?;
         Ok(())
     }
 
     /// Whose the files are to be. A name the image does not have is told in the step's output.
-    fn owner(&self, vertex: VertexId, text: &str, target: &Overlay) -> Result<Owner, BuildError> {
+    fn owner(&self, vertex: VertexId, text: &str, target: &Target) -> Result<Owner, BuildError> {
         let mut unknown = Vec::new();
-        let owner = owner::resolve(text, target.root(), &mut unknown)?;
+        let owner = owner::resolve(text, target, &mut unknown)?;
         for one in unknown {
             let bytes = format!("warning: {one}\n").into_bytes();
             self.board.tell(Event::Output { line: self.line(vertex), stderr: true, bytes });
@@ -325,7 +327,7 @@ impl Worker<'_> {
                 user => self.owner(vertex, user, target)?,
             };
             let manner = Manner { epoch, ..Manner::default() };
-            Writer::new(target.root(), manner).make_dirs(path, owner)?;
+            Writer::new(target, manner).make_dirs(path, owner)?;
             Ok(())
         })
     }
@@ -348,9 +350,10 @@ impl Worker<'_> {
                     gid: rustix::process::getegid().as_raw(),
                 };
                 let manner = Manner { owner: Some(owner), mode: None, epoch: self.epoch };
-                let entries = tree.walk("", &Rules::default())?;
-                let found = Found { written: String::new(), real: String::new() };
-                Writer::new(target.as_fd(), manner).copy(&tree, &found, &entries, "/")?;
+                let entries = tree.walk(b"", &Rules::default())?;
+                let target = Target::plain(target);
+                let mut writer = Writer::new(&target, manner).heeding(self.cancel);
+                writer.copy(&tree, &Found::default(), &entries, b"/")?;
                 Ok(())
             }
             // An image, not its files: the release writes it.
@@ -373,25 +376,18 @@ impl Worker<'_> {
     fn write_layer(
         &self,
         onto: Vec<Layer>,
-        write: impl FnOnce(&Overlay, &Claim<'_>) -> Result<(), BuildError>,
+        write: impl FnOnce(&Target, &Claim<'_>) -> Result<(), BuildError>,
     ) -> Result<Output, BuildError> {
-        let (upper, work) = (self.fresh_dir("upper")?, self.fresh_dir("work")?);
+        let upper = self.fresh_dir("upper")?;
         self.ensure(&onto)?;
-        let mut lowers = self.trees(&onto);
-        if lowers.is_empty() {
-            lowers.push(self.fresh_dir("empty")?);
-        }
-        let target = Overlay::compose(&lowers, Some((&upper, &work)))
+        let target = Target::over(self.trees(&onto), &upper)
             .map_err(|error| BuildError::Overlay { source: error.into() })?;
         let claim = self.claim();
         write(&target, &claim)?;
         drop(target);
         // Of an archive nobody knows before.
         claim.check(|| prune::tree_size(&upper))?;
-        let output = self.adopt(&upper, onto)?;
-        // The lease would do it in the end.
-        let _ = tug_archive::remove_tree(&work);
-        Ok(output)
+        self.adopt(&upper, onto)
     }
 }
 
@@ -428,22 +424,23 @@ fn select(
 
 /// Why something is not found.
 fn missing(tree: &Tree, pattern: &str) -> Option<String> {
-    let real = rooted::real(tree.root(), pattern, true).ok()?;
+    let real = rooted::real(&tree.root(), pattern, true).ok()?;
     if rooted::stat(tree.root(), &real).is_ok() {
         return Some("the ignore file leaves it out".to_owned());
     }
     let (dir, name) = rooted::split(&real);
     let fd = rooted::open_dir(tree.root(), dir).ok()?;
-    let names = rooted::list(fd.as_fd(), |_, _| Ok::<(), rustix::io::Errno>(())).ok()?;
+    let names = rooted::list(fd.as_fd()).ok()?;
     let close = names
         .iter()
         .map(|(known, _)| known)
         .find(|known| known.eq_ignore_ascii_case(name) || distance(known, name) <= 2)?;
-    Some(format!("did you mean {:?}?", rooted::join(dir, close)))
+    Some(format!("did you mean {:?}?", String::from_utf8_lossy(&rooted::join(dir, close))))
 }
 
 /// Edits from one name to another.
-fn distance(a: &str, b: &str) -> usize {
+fn distance(a: &[u8], b: &[u8]) -> usize {
+    let (a, b) = (String::from_utf8_lossy(a), String::from_utf8_lossy(b));
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.chars().enumerate() {
@@ -459,9 +456,9 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 /// What `--parents` counts directories from: the part before `/./`, or the root.
-fn pivot(tree: &Tree, pattern: &str) -> Result<String, BuildError> {
-    let Some((base, _)) = pattern.split_once("/./") else { return Ok(String::new()) };
-    rooted::real(tree.root(), base, true)
+fn pivot(tree: &Tree, pattern: &str) -> Result<Vec<u8>, BuildError> {
+    let Some((base, _)) = pattern.split_once("/./") else { return Ok(Vec::new()) };
+    rooted::real(&tree.root(), base, true)
         .map_err(|errno| BuildError::files("look up", base)(errno.into()))
 }
 
@@ -469,9 +466,9 @@ fn pivot(tree: &Tree, pattern: &str) -> Result<String, BuildError> {
 /// what a link leads to, its real place matters only where it becomes part of the copy (`--parents`).
 fn name_entries(tree: &Tree, selected: &Selected, parents: bool, inputs: &mut Inputs) {
     let Found { written, real } = &selected.found;
-    inputs.add("selected", written);
-    let parts = written.split('/').filter(|part| !matches!(*part, "" | "."));
-    let top = if parents { real.clone() } else { parts.collect::<Vec<_>>().join("/") };
+    inputs.add("selected", as_text(written));
+    let top =
+        if parents { real.clone() } else { rooted::parts(written).collect::<Vec<_>>().join(&b'/') };
     for entry in &selected.entries {
         // A context's own directory is not copied; what is in it is.
         let mode = if entry.path.is_empty() { 0o755 } else { entry.stat.st_mode & 0o7777 };
@@ -479,13 +476,22 @@ fn name_entries(tree: &Tree, selected: &Selected, parents: bool, inputs: &mut In
             true => format!(" {}:{}", entry.stat.st_uid, entry.stat.st_gid),
             false => String::new(),
         };
-        let below = entry.path[real.len()..].trim_start_matches('/');
-        let name = match (top.as_str(), below) {
-            ("", "") => ".".to_owned(),
-            (top, "") => top.to_owned(),
+        let name = match (top.as_slice(), rooted::below_of(&entry.path, real)) {
+            (b"", b"") => b".".to_vec(),
+            (top, b"") => top.to_vec(),
             (top, below) => rooted::join(top, below),
         };
-        inputs.add(format!("{FILE}{name}"), format!("{mode:o}{owner} {}", hex(&entry.sum)));
+        let value = format!("{mode:o}{owner} {}", hex(&entry.sum));
+        inputs.add(format!("{FILE}{}", as_text(&name)), value);
+    }
+}
+
+/// A file's name where only text can be: another text for every name.
+pub(super) fn as_text(name: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(name) {
+        Ok(text) => text.into(),
+        // No name has two slashes in a row.
+        Err(_) => format!("//{}", name.escape_ascii()).into(),
     }
 }
 
@@ -496,7 +502,10 @@ fn same_files(inputs: &Inputs, taken: &Inputs) -> bool {
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    let digit = |nibble: u8| DIGITS[usize::from(nibble)];
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// Sets times that are later than the epoch back to it, in a whole tree.

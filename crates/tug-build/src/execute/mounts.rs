@@ -9,10 +9,11 @@
 //! <exec-root>/builds/<random>/                 secrets and scripts of one step, on the tmpfs of the run
 //! ```
 
-use super::files::FILE;
+use super::files::{FILE, as_text};
 use super::{Worker, chain};
 use crate::error::BuildError;
 use crate::files::copy::{Manner, Writer};
+use crate::files::target::Target;
 use crate::files::tree::Entry;
 use crate::ignore::Rules;
 use crate::ops::{CacheSharing, Exec, ExecMount, ExecMountKind, Output, layers};
@@ -328,7 +329,7 @@ fn fill(
 fn name_files(entries: &[Entry], inputs: &mut Inputs) {
     for entry in entries {
         let (mode, sum) = (entry.stat.st_mode & 0o7777, super::files::hex(&entry.sum));
-        inputs.add(format!("{FILE}{}", entry.path), format!("{mode:o} {sum}"));
+        inputs.add(format!("{FILE}{}", as_text(&entry.path)), format!("{mode:o} {sum}"));
     }
 }
 
@@ -356,12 +357,11 @@ impl Worker<'_> {
         let layer = match self.remembered(&key.to_string())? {
             Some(known) => known,
             None => {
-                let (upper, work, empty) =
-                    (self.fresh_dir("upper")?, self.fresh_dir("work")?, self.fresh_dir("empty")?);
-                let target =
-                    crate::files::overlay::Overlay::compose(&[empty], Some((&upper, &work)))
-                        .map_err(|error| BuildError::Overlay { source: error.into() })?;
-                let mut writer = Writer::new(target.root(), Manner::default());
+                let upper = self.fresh_dir("upper")?;
+                let target = Target::over(Vec::new(), &upper)
+                    .map_err(|error| BuildError::Overlay { source: error.into() })?;
+                let manner = Manner::default();
+                let mut writer = Writer::new(&target, manner).heeding(self.cancel);
                 let mut taken = Inputs::new();
                 for found in tree.select(source, false)? {
                     let entries = tree.walk(&found.real, &Rules::default())?;
@@ -439,7 +439,7 @@ impl Worker<'_> {
             }
         };
         let failed = |errno: Errno| BuildError::files("open", source)(errno.into());
-        let real = crate::files::rooted::real(root, source, true).map_err(failed)?;
+        let real = crate::files::rooted::real(&root, source, true).map_err(failed)?;
         let from = crate::files::rooted::open_dir(root, &real).map_err(failed)?;
         let to = crate::files::rooted::open_root(into).map_err(failed)?;
         tug_archive::copy_tree(from.as_fd(), to.as_fd())

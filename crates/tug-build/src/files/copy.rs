@@ -1,18 +1,21 @@
-//! Entries into the files of a layer: where they go (by the rules of Docker's `COPY`), and their content,
-//! owners, modes and times.
+//! Entries into the files of a layer: where they go, by the rules of Docker's `COPY`, and the directories
+//! they go into. The files themselves: [`super::file`].
 
-use super::index::{Mark, now};
+use super::file::{Files, Job, modified};
+use super::index::now;
 use super::mode::ModeChange;
 use super::owner::Owner;
-use super::rooted;
-use super::tree::{Entry, Found, Tree, file_sum, link_sum};
+use super::rooted::{self, Names, shown};
+use super::target::{OPAQUE, Place, Target, is_mark};
+use super::tree::{Entry, Found, Tree};
+use crate::build::Cancel;
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, Uid,
-    XattrFlags,
+    AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_NOW, Uid, XattrFlags,
 };
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 /// Why something cannot be copied.
 #[derive(Debug, thiserror::Error)]
@@ -26,10 +29,12 @@ pub enum CopyError {
     IsADirectory { path: String },
     #[error(transparent)]
     Tree(#[from] super::tree::TreeError),
+    #[error("cancelled")]
+    Cancelled,
 }
 
-fn on<'a>(action: &'static str, path: &'a str) -> impl Fn(Errno) -> CopyError + 'a {
-    move |errno| CopyError::Files { action, path: format!("/{path}"), source: errno.into() }
+pub(super) fn on<'a>(action: &'static str, path: &'a [u8]) -> impl Fn(Errno) -> CopyError + 'a {
+    move |errno| CopyError::Files { action, path: shown(path), source: errno.into() }
 }
 
 /// How entries are copied.
@@ -43,16 +48,43 @@ pub(crate) struct Manner {
     pub epoch: Option<i64>,
 }
 
+impl Manner {
+    pub(super) fn mode_of_made(&self) -> Mode {
+        Mode::from_raw_mode(ModeChange::of_made(self.mode.as_ref()))
+    }
+
+    pub(super) fn mode(&self, stat: &Stat) -> Mode {
+        let mode = stat.st_mode & 0o7777;
+        let directory = rooted::kind(stat) == FileType::Directory;
+        let change = self.mode.as_ref();
+        Mode::from_raw_mode(change.map_or(mode, |change| change.apply(mode, directory)))
+    }
+
+    pub(super) fn owner(&self, from: &Tree, stat: &Stat) -> Owner {
+        match self.owner {
+            Some(owner) => owner,
+            None if from.has_owners() => Owner { uid: stat.st_uid, gid: stat.st_gid },
+            None => Owner::default(),
+        }
+    }
+
+    pub(super) fn times(&self, stat: &Stat) -> Timestamps {
+        match self.epoch.filter(|epoch| stat.st_mtime >= *epoch) {
+            Some(epoch) => modified(epoch, 0),
+            None => modified(stat.st_mtime, stat.st_mtime_nsec.cast_signed()),
+        }
+    }
+}
+
 /// Writes into one layer.
 pub(crate) struct Writer<'t> {
-    target: BorrowedFd<'t>,
+    target: &'t Target,
     manner: Manner,
-    /// First copies of files with several names.
-    links: HashMap<(u64, u64), String>,
+    cancel: Option<&'t Cancel>,
     /// Directories whose times are set in the end.
-    finished: Vec<(String, Stat)>,
+    finished: Vec<(Vec<u8>, Stat)>,
     /// The directory last written to.
-    last_dir: Option<(String, OwnedFd)>,
+    last: Option<(Vec<u8>, Arc<Place>)>,
     /// A source file was not what it was when its digest was taken.
     pub(crate) changed: bool,
     /// Nanoseconds since the epoch, before any of the digests was taken.
@@ -63,17 +95,37 @@ pub(crate) struct Writer<'t> {
 
 impl<'t> Writer<'t> {
     /// To be made before the entries it copies are walked: see [`Self::changed`].
-    pub(crate) fn new(target: BorrowedFd<'t>, manner: Manner) -> Self {
+    pub(crate) fn new(target: &'t Target, manner: Manner) -> Self {
         Self {
             target,
             manner,
-            links: HashMap::new(),
+            cancel: None,
             finished: Vec::new(),
-            last_dir: None,
+            last: None,
             changed: false,
             since: now(),
             bytes: 0,
         }
+    }
+
+    /// The same, ending early when it is cancelled.
+    pub(crate) fn heeding(self, cancel: &'t Cancel) -> Self {
+        Self { cancel: Some(cancel), ..self }
+    }
+
+    /// Where it writes.
+    pub(crate) fn target(&self) -> &'t Target {
+        self.target
+    }
+
+    /// Lets everything be written as one tree.
+    pub(crate) fn composed<T>(
+        &mut self,
+        write: impl FnOnce(BorrowedFd<'_>) -> T,
+    ) -> Result<T, CopyError> {
+        // It may be something else afterwards.
+        self.last = None;
+        self.target.composed(write).map_err(on("compose the files below", b""))
     }
 
     /// Whose everything is to be, if not as it was.
@@ -83,42 +135,51 @@ impl<'t> Writer<'t> {
 
     /// Makes a directory and its parents; those that are there are left as they are. Returns its real
     /// name.
-    pub(crate) fn make_dirs(&mut self, path: &str, owner: Owner) -> Result<String, CopyError> {
+    pub(crate) fn make_dirs(
+        &mut self,
+        path: impl AsRef<[u8]>,
+        owner: Owner,
+    ) -> Result<Vec<u8>, CopyError> {
+        let path = path.as_ref();
         let real = rooted::real(self.target, path, true).map_err(on("look up", path))?;
-        let mut here = String::new();
+        let mut here = Vec::new();
         let mut missing = Vec::new();
-        for name in real.split('/').filter(|name| !name.is_empty()) {
+        for name in rooted::parts(&real) {
             here = rooted::join(&here, name);
             if missing.is_empty() {
-                match rooted::stat(self.target, &here) {
+                match self.target.stat(&here) {
                     Ok(stat) if rooted::kind(&stat) == FileType::Directory => continue,
-                    Ok(_) => return Err(CopyError::NotADirectory { path: format!("/{here}") }),
+                    Ok(_) => return Err(CopyError::NotADirectory { path: shown(&here) }),
                     Err(Errno::NOENT) => {}
                     Err(error) => return Err(on("look at", &here)(error)),
                 }
             }
             missing.push(here.clone());
         }
-        // Parents outside of the image's layer keep their times when something is made in them here.
-        for dir in &missing {
-            let (parent, name) = rooted::split(dir);
-            let parent = self.open_parent(parent)?;
-            rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755))
-                .map_err(on("create", dir))?;
-            let made = rustix::fs::openat(&parent, name, DIRECTORY, Mode::empty())
-                .map_err(on("open", dir))?;
-            chown(&made, owner).map_err(on("set the owner of", dir))?;
-            rustix::fs::fchmod(&made, self.mode_of_made()).map_err(on("set the mode of", dir))?;
-        }
-        for dir in missing.iter().rev() {
-            if let Some(epoch) = self.manner.epoch {
-                let time = Timespec { tv_sec: epoch, tv_nsec: 0 };
-                let fd = rooted::open_dir(self.target, dir).map_err(on("open", dir))?;
-                let times = Timestamps { last_access: time, last_modification: time };
-                rustix::fs::futimens(&fd, &times).map_err(on("set the times of", dir))?;
+        let made: Vec<OwnedFd> =
+            missing.iter().map(|dir| self.make_dir(dir, owner)).collect::<Result<_, _>>()?;
+        // Making something in one changes it: the innermost first.
+        if let Some(epoch) = self.manner.epoch {
+            for (fd, dir) in made.iter().zip(&missing).rev() {
+                let times = Timestamps {
+                    last_access: Timespec { tv_sec: epoch, tv_nsec: 0 },
+                    ..modified(epoch, 0)
+                };
+                rustix::fs::futimens(fd, &times).map_err(on("set the times of", dir))?;
             }
         }
         Ok(real)
+    }
+
+    /// Makes a directory that is in neither of both.
+    fn make_dir(&mut self, dir: &[u8], owner: Owner) -> Result<OwnedFd, CopyError> {
+        let (parent, name) = rooted::split(dir);
+        let parent = self.place(parent)?;
+        let made = fresh_dir(&parent, name).map_err(on("create", dir))?;
+        chown(&made, owner).map_err(on("set the owner of", dir))?;
+        rustix::fs::fchmod(&made, self.manner.mode_of_made())
+            .map_err(on("set the mode of", dir))?;
+        Ok(made)
     }
 
     /// Copies one source to a destination as written: `/dir/`, `/name`.
@@ -127,55 +188,72 @@ impl<'t> Writer<'t> {
         from: &Tree,
         found: &Found,
         entries: &[Entry],
-        destination: &str,
+        destination: &[u8],
     ) -> Result<(), CopyError> {
-        let owner = self.manner.owner.unwrap_or_default();
-        let ensured = match destination.ends_with('/') {
-            true => destination,
-            false => rooted::split(destination).0,
-        };
-        self.make_dirs(ensured, owner)?;
-        let mut to =
-            rooted::real(self.target, destination, true).map_err(on("look up", destination))?;
-        // The way a link leads may not be there yet.
-        self.make_dirs(rooted::split(&to).0, owner)?;
+        let mut to = self.destination(destination)?;
         let Some(top) = entries.first() else { return Ok(()) };
-        if !top.is_dir() {
-            let there = rooted::stat(self.target, &to).ok();
-            if there.is_some_and(|stat| rooted::kind(&stat) == FileType::Directory) {
-                let name = rooted::split(found.written.trim_end_matches('/')).1;
-                to = rooted::join(&to, name);
-            }
+        if !top.is_dir() && self.is_dir(&to) {
+            let name = rooted::parts(&found.written).next_back().unwrap_or_default();
+            to = rooted::join(&to, name);
         }
         self.copy_at(from, &found.real, entries, &to)
     }
 
-    /// Copies entries to a real name; directories above it exist.
+    /// The real name of a destination; the directory it is in, or it is itself, is made.
+    fn destination(&mut self, written: &[u8]) -> Result<Vec<u8>, CopyError> {
+        let owner = self.manner.owner.unwrap_or_default();
+        let ensured = match written.ends_with(b"/") {
+            true => written,
+            false => rooted::split(written).0,
+        };
+        self.make_dirs(ensured, owner)?;
+        let to = rooted::real(self.target, written, true).map_err(on("look up", written))?;
+        // The way a link leads may not be there yet.
+        self.make_dirs(rooted::split(&to).0, owner)?;
+        Ok(to)
+    }
+
+    fn is_dir(&self, name: &[u8]) -> bool {
+        let stat = self.target.stat(name);
+        stat.is_ok_and(|stat| rooted::kind(&stat) == FileType::Directory)
+    }
+
+    /// Copies entries to a real name; directories above it exist. First all directories, then what is in
+    /// them, then further names of files that have several.
     pub(crate) fn copy_at(
         &mut self,
         from: &Tree,
-        top: &str,
+        top: &[u8],
         entries: &[Entry],
-        to: &str,
+        to: &[u8],
     ) -> Result<(), CopyError> {
-        let mut source_dir: Option<(String, OwnedFd)> = None;
+        let mut jobs = Vec::with_capacity(entries.len());
+        let mut links = Vec::new();
+        let mut first_names = HashMap::new();
         for entry in entries {
-            let relative = entry.path[top.len()..].trim_start_matches('/');
-            let target =
-                if relative.is_empty() { to.to_owned() } else { rooted::join(to, relative) };
+            let below = rooted::below_of(&entry.path, top);
+            let target = if below.is_empty() { to.to_vec() } else { rooted::join(to, below) };
             if entry.is_dir() {
-                self.directory(from, entry, &target, relative.is_empty())?;
-            } else {
-                let (dir, name) = rooted::split(&entry.path);
-                if source_dir.as_ref().is_none_or(|(known, _)| known != dir) {
-                    let fd = rooted::open(from.root(), dir, OFlags::PATH | OFlags::DIRECTORY)
-                        .map_err(on("open", dir))?;
-                    source_dir = Some((dir.to_owned(), fd));
-                }
-                if let Some((_, fd)) = &source_dir {
-                    self.file(from, fd.as_fd(), name, entry, &target)?;
-                }
+                self.directory(from, entry, &target, below.is_empty())?;
+                continue;
             }
+            self.place(rooted::split(&target).0)?;
+            if entry.stat.st_nlink > 1 {
+                let file = (entry.stat.st_dev, entry.stat.st_ino);
+                if let Some(first) = first_names.get(&file) {
+                    links.push((Vec::clone(first), target));
+                    continue;
+                }
+                first_names.insert(file, target.clone());
+            }
+            jobs.push(Job { entry, target });
+        }
+        let files = Files::new(from, self.target, &self.manner, self.cancel, self.since);
+        let done = files.copy_all(&jobs)?;
+        self.bytes += done.bytes;
+        self.changed |= done.changed;
+        for (first, target) in links {
+            files.link(&first, &target)?;
         }
         self.settle_directories()
     }
@@ -184,16 +262,15 @@ impl<'t> Writer<'t> {
     pub(crate) fn copy_parents(
         &mut self,
         from: &Tree,
-        base: &str,
+        base: &[u8],
         found: &Found,
         entries: &[Entry],
-        destination: &str,
+        destination: &[u8],
     ) -> Result<(), CopyError> {
         let to = self.make_dirs(destination, self.manner.owner.unwrap_or_default())?;
-        let relative = found.real[base.len().min(found.real.len())..].trim_start_matches('/');
-        let mut here = base.to_owned();
+        let mut here = base.to_vec();
         let mut there = to;
-        let names: Vec<&str> = relative.split('/').filter(|name| !name.is_empty()).collect();
+        let names: Vec<&[u8]> = rooted::parts(rooted::below_of(&found.real, base)).collect();
         for name in names.iter().take(names.len().saturating_sub(1)) {
             here = rooted::join(&here, name);
             there = rooted::join(&there, name);
@@ -213,26 +290,15 @@ impl<'t> Writer<'t> {
         name: &str,
         data: &[u8],
         mode: u32,
-        destination: &str,
+        destination: &[u8],
     ) -> Result<(), CopyError> {
-        let owner = self.manner.owner.unwrap_or_default();
-        let ensured = match destination.ends_with('/') {
-            true => destination,
-            false => rooted::split(destination).0,
-        };
-        self.make_dirs(ensured, owner)?;
-        let mut to =
-            rooted::real(self.target, destination, true).map_err(on("look up", destination))?;
-        self.make_dirs(rooted::split(&to).0, owner)?;
-        let there = rooted::stat(self.target, &to).ok();
-        if there.is_some_and(|stat| rooted::kind(&stat) == FileType::Directory) {
-            to = rooted::join(&to, rooted::split(name).1);
+        let mut to = self.destination(destination)?;
+        if self.is_dir(&to) {
+            to = rooted::join(&to, rooted::split(name.as_bytes()).1);
         }
-        self.make_room(&to)?;
         let (dir, last) = rooted::split(&to);
-        let dir = self.open_parent(dir)?;
-        let file = rustix::fs::openat(&dir, last, NEW_FILE, Mode::RUSR | Mode::WUSR)
-            .map_err(on("create", &to))?;
+        let place = self.place(dir)?;
+        let file = super::file::create(&place, last, &to, Mode::RUSR | Mode::WUSR)?;
         let mut rest = data;
         while !rest.is_empty() {
             match rustix::io::write(&file, rest) {
@@ -242,17 +308,14 @@ impl<'t> Writer<'t> {
             }
         }
         self.bytes += data.len() as u64;
-        chown(&file, owner).map_err(on("set the owner of", &to))?;
+        chown(&file, self.manner.owner.unwrap_or_default()).map_err(on("set the owner of", &to))?;
         let mode = self.manner.mode.as_ref().map_or(mode, |change| change.apply(mode, false));
         rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)).map_err(on("set the mode of", &to))?;
         // The time of writing would make every build another one.
-        let time = Timespec { tv_sec: self.manner.epoch.unwrap_or(0), tv_nsec: 0 };
-        let time = if self.manner.epoch.is_some() {
-            time
-        } else {
-            Timespec { tv_sec: 0, tv_nsec: UTIME_NOW }
+        let times = match self.manner.epoch {
+            Some(epoch) => modified(epoch, 0),
+            None => modified(0, UTIME_NOW),
         };
-        let times = Timestamps { last_access: time, last_modification: time };
         rustix::fs::futimens(&file, &times).map_err(on("set the times of", &to))
     }
 
@@ -260,237 +323,110 @@ impl<'t> Writer<'t> {
         &mut self,
         from: &Tree,
         entry: &Entry,
-        target: &str,
+        target: &[u8],
         top: bool,
     ) -> Result<(), CopyError> {
         if target.is_empty() {
             return Ok(());
         }
-        let (parent, name) = rooted::split(target);
-        let parent = self.open_parent(parent)?;
-        let made = match rustix::fs::mkdirat(&parent, name, Mode::RWXU) {
-            Ok(()) => true,
-            Err(Errno::EXIST) => false,
-            Err(error) => return Err(on("create", target)(error)),
+        if let Some(cancel) = self.cancel {
+            cancel.check().map_err(|_| CopyError::Cancelled)?;
+        }
+        let there = match self.target.stat(target) {
+            Ok(stat) if rooted::kind(&stat) == FileType::Directory => true,
+            Ok(_) => return Err(CopyError::NotADirectory { path: shown(target) }),
+            Err(Errno::NOENT) => false,
+            Err(error) => return Err(on("look at", target)(error)),
         };
-        let fd = match rustix::fs::openat(&parent, name, DIRECTORY, Mode::empty()) {
-            Ok(fd) => fd,
-            Err(Errno::NOTDIR | Errno::LOOP) => {
-                return Err(CopyError::NotADirectory { path: format!("/{target}") });
+        let place = match there {
+            true => self.place(target)?,
+            false => {
+                let (parent, name) = rooted::split(target);
+                let upper = fresh_dir(&*self.place(parent)?, name).map_err(on("create", target))?;
+                Arc::new(Place { upper, lower: None })
             }
-            Err(error) => return Err(on("open", target)(error)),
         };
         if !top {
             let source =
                 rooted::open_dir(from.root(), &entry.path).map_err(on("open", &entry.path))?;
-            self.attributes(from, &fd, &entry.stat, source.as_fd(), target)?;
-        } else if made {
-            // The destination is not the source but what it is copied into: one like any other.
-            chown(&fd, self.manner.owner.unwrap_or_default())
+            chown(&place.upper, self.manner.owner(from, &entry.stat))
                 .map_err(on("set the owner of", target))?;
-            rustix::fs::fchmod(&fd, self.mode_of_made()).map_err(on("set the mode of", target))?;
-        }
-        self.finished.push((target.to_owned(), entry.stat));
-        self.last_dir = Some((target.to_owned(), fd));
-        Ok(())
-    }
-
-    fn file(
-        &mut self,
-        from: &Tree,
-        dir: BorrowedFd<'_>,
-        name: &str,
-        entry: &Entry,
-        target: &str,
-    ) -> Result<(), CopyError> {
-        let (parent, last) = rooted::split(target);
-        let parent = self.open_parent(parent)?;
-        if entry.stat.st_nlink > 1 && entry.kind() != FileType::Directory {
-            let file = (entry.stat.st_dev, entry.stat.st_ino);
-            if let Some(first) = self.links.get(&file).cloned() {
-                self.make_room(target)?;
-                let (first_dir, first_name) = rooted::split(&first);
-                let first_dir =
-                    rooted::open(self.target, first_dir, OFlags::PATH | OFlags::DIRECTORY)
-                        .map_err(on("open", &first))?;
-                return rustix::fs::linkat(&first_dir, first_name, &parent, last, AtFlags::empty())
-                    .map_err(on("link", target));
-            }
-            self.links.insert(file, target.to_owned());
-        }
-        if entry.kind() == FileType::RegularFile {
-            return self.regular(from, dir, name, entry, (parent.as_fd(), last, target));
-        }
-        self.make_room(target)?;
-        match entry.kind() {
-            FileType::Symlink => {
-                let to = rustix::fs::readlinkat(dir, name, Vec::new())
-                    .map_err(on("read the link", &entry.path))?;
-                self.changed |= link_sum(to.as_bytes()) != entry.sum;
-                rustix::fs::symlinkat(to, &parent, last).map_err(on("create", target))?;
-            }
-            kind => {
-                let mode = Mode::from_raw_mode(entry.stat.st_mode & 0o777);
-                rustix::fs::mknodat(&parent, last, kind, mode, entry.stat.st_rdev)
-                    .map_err(on("create", target))?;
-            }
-        }
-        let owner = self.owner(from, &entry.stat);
-        let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
-        let no_follow = AtFlags::SYMLINK_NOFOLLOW;
-        rustix::fs::chownat(&parent, last, Some(uid), Some(gid), no_follow)
-            .map_err(on("set the owner of", target))?;
-        if entry.kind() != FileType::Symlink {
-            let mode = Mode::from_raw_mode(self.mode(&entry.stat));
-            rustix::fs::chmodat(&parent, last, mode, AtFlags::empty())
+            set_xattrs(&place.upper, &from.xattrs(source.as_fd()))
+                .map_err(on("set the attributes of", target))?;
+            rustix::fs::fchmod(&place.upper, self.manner.mode(&entry.stat))
+                .map_err(on("set the mode of", target))?;
+        } else if !there {
+            // The destination is not the source but what it is copied into: one like any other.
+            chown(&place.upper, self.manner.owner.unwrap_or_default())
+                .map_err(on("set the owner of", target))?;
+            rustix::fs::fchmod(&place.upper, self.manner.mode_of_made())
                 .map_err(on("set the mode of", target))?;
         }
-        rustix::fs::utimensat(&parent, last, &self.times(&entry.stat), no_follow)
-            .map_err(on("set the times of", target))
-    }
-
-    fn regular(
-        &mut self,
-        from: &Tree,
-        dir: BorrowedFd<'_>,
-        name: &str,
-        entry: &Entry,
-        (parent, last, target): (BorrowedFd<'_>, &str, &str),
-    ) -> Result<(), CopyError> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file =
-            rustix::fs::openat(dir, name, flags, Mode::empty()).map_err(on("open", &entry.path))?;
-        let stat = rustix::fs::fstat(&file).map_err(on("look at", &entry.path))?;
-        let copy = match rustix::fs::openat(parent, last, NEW_FILE, Mode::RUSR | Mode::WUSR) {
-            Err(Errno::EXIST) => {
-                self.make_room(target)?;
-                rustix::fs::openat(parent, last, NEW_FILE, Mode::RUSR | Mode::WUSR)
-            }
-            other => other,
-        };
-        let copy = copy.map_err(on("create", target))?;
-        let size = u64::try_from(stat.st_size).unwrap_or(0);
-        tug_archive::copy_content(&file, &copy, size).map_err(on("copy", &entry.path))?;
-        self.bytes += size;
-        self.attributes(from, &copy, &stat, file.as_fd(), target)?;
-        rustix::fs::futimens(&copy, &self.times(&stat)).map_err(on("set the times of", target))?;
-        let after = rustix::fs::fstat(&file).map_err(on("look at", &entry.path))?;
-        let mark = Mark::of(&entry.stat);
-        self.changed |= Mark::of(&after) != mark;
-        // Written so shortly before that another edit would not show: the copy itself tells.
-        if !self.changed && !mark.is_settled(self.since) {
-            let rewound = rustix::fs::seek(&copy, rustix::fs::SeekFrom::Start(0));
-            let sum = rewound.and_then(|_| file_sum(copy.as_fd(), &from.xattrs(file.as_fd())));
-            self.changed = sum.map_err(on("read", target))? != entry.sum;
-        }
+        self.finished.push((target.to_vec(), entry.stat));
+        self.last = Some((target.to_vec(), place));
         Ok(())
-    }
-
-    /// Owner, mode and attributes of an open copy.
-    fn attributes(
-        &self,
-        from: &Tree,
-        copy: &OwnedFd,
-        stat: &Stat,
-        source: BorrowedFd<'_>,
-        target: &str,
-    ) -> Result<(), CopyError> {
-        chown(copy, self.owner(from, stat)).map_err(on("set the owner of", target))?;
-        let xattrs = from.xattrs(source);
-        for (name, value) in
-            xattrs.iter().filter(|(name, _)| !tug_archive::is_left_out(name.as_bytes()))
-        {
-            match rustix::fs::fsetxattr(copy, name, value, XattrFlags::empty()) {
-                // The other file system keeps fewer of them.
-                Ok(()) | Err(Errno::OPNOTSUPP) => {}
-                Err(error) => return Err(on("set the attributes of", target)(error)),
-            }
-        }
-        rustix::fs::fchmod(copy, Mode::from_raw_mode(self.mode(stat)))
-            .map_err(on("set the mode of", target))
-    }
-
-    fn owner(&self, from: &Tree, stat: &Stat) -> Owner {
-        match self.manner.owner {
-            Some(owner) => owner,
-            None if from.has_owners() => Owner { uid: stat.st_uid, gid: stat.st_gid },
-            None => Owner::default(),
-        }
-    }
-
-    fn mode_of_made(&self) -> Mode {
-        Mode::from_raw_mode(ModeChange::of_made(self.manner.mode.as_ref()))
-    }
-
-    fn mode(&self, stat: &Stat) -> u32 {
-        let mode = stat.st_mode & 0o7777;
-        let directory = rooted::kind(stat) == FileType::Directory;
-        self.manner.mode.as_ref().map_or(mode, |change| change.apply(mode, directory))
-    }
-
-    fn times(&self, stat: &Stat) -> Timestamps {
-        let late = self.manner.epoch.filter(|epoch| stat.st_mtime >= *epoch);
-        let last_modification = match late {
-            Some(epoch) => Timespec { tv_sec: epoch, tv_nsec: 0 },
-            None => Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec.cast_signed() },
-        };
-        Timestamps { last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT }, last_modification }
-    }
-
-    /// Takes away what is at a name, unless it is a directory.
-    fn make_room(&mut self, target: &str) -> Result<(), CopyError> {
-        let (parent, last) = rooted::split(target);
-        let parent = self.open_parent(parent)?;
-        match rustix::fs::unlinkat(&parent, last, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(Errno::ISDIR | Errno::PERM) => {
-                Err(CopyError::IsADirectory { path: format!("/{target}") })
-            }
-            Err(error) => Err(on("replace", target)(error)),
-        }
     }
 
     /// A directory of the target. The one last used is at hand: entries come directory by directory.
-    fn open_parent(&mut self, dir: &str) -> Result<OwnedFd, CopyError> {
-        if let Some((known, fd)) = &self.last_dir
+    fn place(&mut self, dir: &[u8]) -> Result<Arc<Place>, CopyError> {
+        if let Some((known, place)) = &self.last
             && known == dir
         {
-            return fd.try_clone().map_err(|source| CopyError::Files {
-                action: "open",
-                path: format!("/{dir}"),
-                source,
-            });
+            return Ok(place.clone());
         }
-        let fd = rooted::open_dir(self.target, dir).map_err(on("open", dir))?;
-        let copy = fd.try_clone().map_err(|source| CopyError::Files {
-            action: "open",
-            path: format!("/{dir}"),
-            source,
-        })?;
-        self.last_dir = Some((dir.to_owned(), copy));
-        Ok(fd)
+        let place = Arc::new(self.target.place(dir).map_err(on("open", dir))?);
+        self.last = Some((dir.to_vec(), place.clone()));
+        Ok(place)
     }
 
     /// Times of directories last: making something in them changes them.
     fn settle_directories(&mut self) -> Result<(), CopyError> {
         for (dir, stat) in std::mem::take(&mut self.finished).into_iter().rev() {
-            let fd = rooted::open_dir(self.target, &dir).map_err(on("open", &dir))?;
-            rustix::fs::futimens(&fd, &self.times(&stat)).map_err(on("set the times of", &dir))?;
+            let place = self.target.place(&dir).map_err(on("open", &dir))?;
+            rustix::fs::futimens(&place.upper, &self.manner.times(&stat))
+                .map_err(on("set the times of", &dir))?;
         }
         Ok(())
     }
 }
 
-const DIRECTORY: OFlags =
-    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-const NEW_FILE: OFlags = OFlags::RDWR
-    .union(OFlags::CREATE)
-    .union(OFlags::EXCL)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
+/// Makes a directory where nothing shows.
+fn fresh_dir(parent: &Place, name: &[u8]) -> Result<OwnedFd, Errno> {
+    const DIRECTORY: OFlags =
+        OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+    let open = || rustix::fs::openat(&parent.upper, name, DIRECTORY, Mode::empty());
+    match rustix::fs::mkdirat(&parent.upper, name, Mode::RWXU) {
+        Ok(()) => open(),
+        // What is below is deleted, and has to stay so.
+        Err(Errno::EXIST) if is_mark(&rustix::fs::statat(&parent.upper, name, NO_FOLLOW)?) => {
+            rustix::fs::unlinkat(&parent.upper, name, AtFlags::empty())?;
+            rustix::fs::mkdirat(&parent.upper, name, Mode::RWXU)?;
+            let made = open()?;
+            rustix::fs::fsetxattr(&made, OPAQUE, b"y", XattrFlags::empty())?;
+            Ok(made)
+        }
+        Err(error) => Err(error),
+    }
+}
 
-fn chown(file: &OwnedFd, owner: Owner) -> Result<(), Errno> {
+pub(super) const NO_FOLLOW: AtFlags = AtFlags::SYMLINK_NOFOLLOW;
+
+pub(super) fn chown(file: &OwnedFd, owner: Owner) -> Result<(), Errno> {
     rustix::fs::fchown(file, Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)))
+}
+
+pub(super) fn set_xattrs(file: &OwnedFd, xattrs: &[tug_archive::Xattr]) -> Result<(), Errno> {
+    for (name, value) in xattrs {
+        if tug_archive::is_left_out(name.as_bytes()) {
+            continue;
+        }
+        match rustix::fs::fsetxattr(file, name, value, XattrFlags::empty()) {
+            // The other file system keeps fewer of them.
+            Ok(()) | Err(Errno::OPNOTSUPP) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// A path by which the kernel names an open directory.

@@ -65,9 +65,9 @@ pub(crate) fn now() -> i128 {
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     file: PathBuf,
-    known: HashMap<String, (Mark, Sum)>,
+    known: HashMap<Vec<u8>, (Mark, Sum)>,
     /// Seen in this build: the others are not kept.
-    seen: HashMap<String, (Mark, Sum)>,
+    seen: HashMap<Vec<u8>, (Mark, Sum)>,
     changed: bool,
 }
 
@@ -79,7 +79,7 @@ impl Index {
     }
 
     /// The digest of an unchanged file.
-    pub(crate) fn get(&mut self, path: &str, mark: &Mark) -> Option<Sum> {
+    pub(crate) fn get(&mut self, path: &[u8], mark: &Mark) -> Option<Sum> {
         if let Some((seen, sum)) = self.seen.get(path)
             && seen == mark
         {
@@ -90,14 +90,14 @@ impl Index {
             return None;
         }
         let sum = *sum;
-        self.seen.insert(path.to_owned(), (*mark, sum));
+        self.seen.insert(path.to_vec(), (*mark, sum));
         Some(sum)
     }
 
     /// Remembers the digest of a file read at `read_at` and found as `mark` says both before and after.
-    pub(crate) fn put(&mut self, path: &str, mark: Mark, sum: Sum, read_at: i128) {
+    pub(crate) fn put(&mut self, path: &[u8], mark: Mark, sum: Sum, read_at: i128) {
         if mark.is_settled(read_at) {
-            self.seen.insert(path.to_owned(), (mark, sum));
+            self.seen.insert(path.to_vec(), (mark, sum));
             self.changed = true;
         }
     }
@@ -115,7 +115,7 @@ impl Index {
         let mut bytes = MAGIC.to_vec();
         for (path, (Mark(numbers), sum)) in &all {
             bytes.extend(u32::try_from(path.len()).unwrap_or(0).to_le_bytes());
-            bytes.extend(path.as_bytes());
+            bytes.extend(path);
             numbers.iter().for_each(|number| bytes.extend(number.to_le_bytes()));
             bytes.extend(sum);
         }
@@ -131,7 +131,7 @@ impl Index {
     }
 }
 
-fn parse(bytes: &[u8]) -> Option<HashMap<String, (Mark, Sum)>> {
+fn parse(bytes: &[u8]) -> Option<HashMap<Vec<u8>, (Mark, Sum)>> {
     let (body, sum) = bytes.split_last_chunk::<32>()?;
     if <Sum>::from(Sha256::digest(body)) != *sum {
         return None;
@@ -148,7 +148,7 @@ fn parse(bytes: &[u8]) -> Option<HashMap<String, (Mark, Sum)>> {
         for (number, bytes) in mark.iter_mut().zip(numbers.as_chunks::<8>().0) {
             *number = i64::from_le_bytes(*bytes);
         }
-        known.insert(std::str::from_utf8(path).ok()?.to_owned(), (Mark(mark), *sum));
+        known.insert(path.to_vec(), (Mark(mark), *sum));
         rest = more;
     }
     Some(known)
@@ -167,16 +167,16 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let file = temp.path().join("contexts/a");
         let mut index = Index::load(&file);
-        index.put("old", mark(1, 5), [1; 32], 10_000_000_000);
-        index.put("racy", mark(2, 9), [2; 32], 9_050_000_000);
+        index.put(b"old", mark(1, 5), [1; 32], 10_000_000_000);
+        index.put(b"racy", mark(2, 9), [2; 32], 9_050_000_000);
         index.save().unwrap();
         let mut index = Index::load(&file);
-        assert_eq!(index.get("old", &mark(1, 5)), Some([1; 32]));
-        assert_eq!(index.get("racy", &mark(2, 9)), None, "changed just before it was read");
-        assert_eq!(index.get("old", &mark(3, 5)), None, "another inode");
-        assert_eq!(index.get("old", &mark(1, 6)), None, "another change time");
+        assert_eq!(index.get(b"old", &mark(1, 5)), Some([1; 32]));
+        assert_eq!(index.get(b"racy", &mark(2, 9)), None, "changed just before it was read");
+        assert_eq!(index.get(b"old", &mark(3, 5)), None, "another inode");
+        assert_eq!(index.get(b"old", &mark(1, 6)), None, "another change time");
         std::fs::write(&file, b"TUGCTX1\ndamage").unwrap();
-        assert_eq!(Index::load(&file).get("old", &mark(1, 5)), None);
+        assert_eq!(Index::load(&file).get(b"old", &mark(1, 5)), None);
     }
 
     #[test]
@@ -184,12 +184,12 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let file = temp.path().join("a");
         let mut index = Index::load(&file);
-        index.put("a", mark(1, 5), [1; 32], 10_000_000_000);
+        index.put(b"a", mark(1, 5), [1; 32], 10_000_000_000);
         index.save().unwrap();
         let mut index = Index::load(&file);
-        index.put("b", mark(2, 5), [2; 32], 10_000_000_000);
+        index.put(b"b", mark(2, 5), [2; 32], 10_000_000_000);
         index.save().unwrap();
         let mut index = Index::load(&file);
-        assert!(index.get("a", &mark(1, 5)).is_some() && index.get("b", &mark(2, 5)).is_some());
+        assert!(index.get(b"a", &mark(1, 5)).is_some() && index.get(b"b", &mark(2, 5)).is_some());
     }
 }

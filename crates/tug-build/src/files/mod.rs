@@ -5,13 +5,17 @@
 //! | [`rooted`] | names below a directory, links resolved inside of it |
 //! | [`tree`] | what a pattern selects, and the digests of it |
 //! | [`index`] | digests remembered by what stat says |
-//! | [`copy`] | entries into a layer |
+//! | [`target`] | the layer being made, over those below it |
+//! | [`copy`] | entries into it: where they go, and directories |
+//! | [`file`] | contents and attributes of files |
 //! | [`mode`], [`owner`] | `--chmod` and `--chown` |
 
 pub(crate) mod copy;
+mod file;
 pub(crate) mod index;
 pub(crate) mod mode;
 pub(crate) mod overlay;
 pub(crate) mod owner;
 pub(crate) mod rooted;
+pub(crate) mod target;
 pub(crate) mod tree;

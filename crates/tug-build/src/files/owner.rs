@@ -1,10 +1,8 @@
 //! `--chown` and the user of a `WORKDIR`: names looked up in the image's own passwd and group files.
 
-use super::rooted;
-use rustix::fs::OFlags;
+use super::rooted::{self, Names};
 use std::fmt;
 use std::io::Read;
-use std::os::fd::BorrowedFd;
 
 /// Numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,7 +44,7 @@ const MOST: u64 = 16 << 20;
 /// noted, and one without a file is an error.
 pub(crate) fn resolve(
     text: &str,
-    root: BorrowedFd<'_>,
+    root: &impl Names,
     unknown: &mut Vec<Unknown>,
 ) -> Result<Owner, OwnerError> {
     let (user, group) = text.split_once(':').map_or((text, None), |(u, g)| (u, Some(g)));
@@ -77,10 +75,10 @@ fn number(text: &str) -> Option<u32> {
     if text == "root" { Some(0) } else { text.parse().ok() }
 }
 
-fn read(root: BorrowedFd<'_>, path: &str) -> Option<String> {
+fn read(root: &impl Names, path: &str) -> Option<String> {
     let open = || {
         let name = rooted::real(root, path, true).ok()?;
-        let file = rooted::open(root, &name, OFlags::RDONLY | OFlags::NONBLOCK).ok()?;
+        let file = root.open_file(&name).ok()?;
         let mut bytes = Vec::new();
         std::fs::File::from(file).take(MOST).read_to_end(&mut bytes).ok()?;
         Some(String::from_utf8_lossy(&bytes).into_owned())
@@ -122,7 +120,7 @@ mod tests {
         let root = rooted::open_root(temp.path()).unwrap();
         let owner = |text| {
             let mut unknown = Vec::new();
-            let owner = resolve(text, root.as_fd(), &mut unknown).unwrap();
+            let owner = resolve(text, &root.as_fd(), &mut unknown).unwrap();
             (owner, unknown)
         };
         let is = |uid, gid| (Owner { uid, gid }, Vec::new());
@@ -137,7 +135,7 @@ mod tests {
         assert_eq!(owner("nobody"), without(0, 0, Unknown::User("nobody".into())));
         assert_eq!(owner("web:wheel"), without(33, 0, Unknown::Group("wheel".into())));
         std::fs::remove_file(temp.path().join("etc/passwd")).unwrap();
-        let error = resolve("web", root.as_fd(), &mut Vec::new()).unwrap_err();
+        let error = resolve("web", &root.as_fd(), &mut Vec::new()).unwrap_err();
         assert_eq!(error.to_string(), "unable to find web: the image has no /etc/passwd");
     }
 }

@@ -1,5 +1,5 @@
-//! Names below a directory. Links are read and resolved here, as if the directory were the root; what is
-//! opened afterwards is opened without following any.
+//! Names below a directory: bytes, which are text or not. Links are read and resolved here, as if the
+//! directory were the root; what is opened afterwards is opened without following any.
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
@@ -54,7 +54,8 @@ pub(crate) fn open_dir(root: BorrowedFd<'_>, name: impl AsRef<[u8]>) -> Result<O
 }
 
 /// What is at a name, links not followed.
-pub(crate) fn stat(root: BorrowedFd<'_>, name: &str) -> Result<Stat, Errno> {
+pub(crate) fn stat(root: BorrowedFd<'_>, name: impl AsRef<[u8]>) -> Result<Stat, Errno> {
+    let name = name.as_ref();
     rustix::fs::fstat(open(root, name, OFlags::PATH | OFlags::NOFOLLOW).or_else(
         |error| match error {
             // A link itself: `NO_SYMLINKS` refuses even to look at it in older kernels.
@@ -74,19 +75,38 @@ pub(crate) fn stat(root: BorrowedFd<'_>, name: &str) -> Result<Stat, Errno> {
 }
 
 /// Where a link leads.
-pub(crate) fn read_link(root: BorrowedFd<'_>, name: &str) -> Result<Vec<u8>, Errno> {
-    let (dir, last) = split(name);
+pub(crate) fn read_link(root: BorrowedFd<'_>, name: impl AsRef<[u8]>) -> Result<Vec<u8>, Errno> {
+    let (dir, last) = split(name.as_ref());
     let dir = open(root, dir, OFlags::PATH | OFlags::DIRECTORY)?;
     Ok(rustix::fs::readlinkat(&dir, last, Vec::new())?.into_bytes())
 }
 
 /// Directory and last name.
-pub(crate) fn split(name: &str) -> (&str, &str) {
-    name.rsplit_once('/').unwrap_or(("", name))
+pub(crate) fn split(name: &[u8]) -> (&[u8], &[u8]) {
+    match name.iter().rposition(|byte| *byte == b'/') {
+        Some(slash) => (&name[..slash], &name[slash + 1..]),
+        None => (b"", name),
+    }
 }
 
-pub(crate) fn join(dir: &str, name: &str) -> String {
-    if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") }
+pub(crate) fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
+    if dir.is_empty() { name.to_vec() } else { [dir, b"/", name].concat() }
+}
+
+/// The names a path is made of.
+pub(crate) fn parts(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    path.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b"."))
+}
+
+/// What of a path below another one is left.
+pub(crate) fn below_of<'p>(path: &'p [u8], top: &[u8]) -> &'p [u8] {
+    let rest = path.get(top.len()..).unwrap_or_default();
+    rest.strip_prefix(b"/").unwrap_or(rest)
+}
+
+/// As people read it.
+pub(crate) fn shown(name: &[u8]) -> String {
+    format!("/{}", String::from_utf8_lossy(name))
 }
 
 /// The kind of what stat saw.
@@ -94,22 +114,48 @@ pub(crate) fn kind(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }
 
+/// Where names and links are looked up.
+pub(crate) trait Names {
+    /// What is at a name, links not followed.
+    fn stat(&self, name: &[u8]) -> Result<Stat, Errno>;
+    /// Where a link leads.
+    fn read_link(&self, name: &[u8]) -> Result<Vec<u8>, Errno>;
+    /// Opens a file to read it; no link is followed.
+    fn open_file(&self, name: &[u8]) -> Result<OwnedFd, Errno>;
+}
+
+impl Names for BorrowedFd<'_> {
+    fn stat(&self, name: &[u8]) -> Result<Stat, Errno> {
+        stat(*self, name)
+    }
+
+    fn read_link(&self, name: &[u8]) -> Result<Vec<u8>, Errno> {
+        read_link(*self, name)
+    }
+
+    fn open_file(&self, name: &[u8]) -> Result<OwnedFd, Errno> {
+        open(*self, name, OFlags::RDONLY | OFlags::NONBLOCK)
+    }
+}
+
 /// The real name of a path: cleaned, links on the way resolved inside the root, the last one only when
 /// `follow` is set. What does not exist is taken as it is written.
 ///
 /// # Errors
 /// `ELOOP` after too many links, and what the kernel says.
-pub(crate) fn real(root: BorrowedFd<'_>, path: &str, follow: bool) -> Result<String, Errno> {
-    let names = |text: &str| -> Vec<String> {
-        text.split('/').filter(|n| !matches!(*n, "" | ".")).rev().map(str::to_owned).collect()
-    };
-    let mut open = names(path);
-    let mut here = String::new();
+pub(crate) fn real(
+    root: &impl Names,
+    path: impl AsRef<[u8]>,
+    follow: bool,
+) -> Result<Vec<u8>, Errno> {
+    let names = |path: &[u8]| -> Vec<Vec<u8>> { parts(path).rev().map(<[u8]>::to_vec).collect() };
+    let mut open = names(path.as_ref());
+    let mut here = Vec::new();
     let mut links = 0;
     let mut missing = false;
     while let Some(name) = open.pop() {
-        if name == ".." {
-            here = split(&here).0.to_owned();
+        if name == b".." {
+            here = split(&here).0.to_vec();
             continue;
         }
         let next = join(&here, &name);
@@ -117,15 +163,14 @@ pub(crate) fn real(root: BorrowedFd<'_>, path: &str, follow: bool) -> Result<Str
             here = next;
             continue;
         }
-        match stat(root, &next) {
+        match root.stat(&next) {
             Ok(stat) if kind(&stat) == FileType::Symlink => {
                 links += 1;
                 if links > LINKS {
                     return Err(Errno::LOOP);
                 }
-                let target = read_link(root, &next)?;
-                let target = String::from_utf8(target).map_err(|_| Errno::ILSEQ)?;
-                if target.starts_with('/') {
+                let target = root.read_link(&next)?;
+                if target.starts_with(b"/") {
                     here.clear();
                 }
                 open.extend(names(&target));
@@ -141,25 +186,17 @@ pub(crate) fn real(root: BorrowedFd<'_>, path: &str, follow: bool) -> Result<Str
     Ok(here)
 }
 
-/// The names in a directory, sorted as bytes, with their kinds where the file system tells. For names that
-/// are no text `no_text` decides what is said.
-pub(crate) fn list<E: From<Errno>>(
-    dir: BorrowedFd<'_>,
-    no_text: impl Fn(&str, FileType) -> Result<(), E>,
-) -> Result<Vec<(String, FileType)>, E> {
+/// The names in a directory, sorted as bytes, with their kinds where the file system tells.
+pub(crate) fn list(dir: BorrowedFd<'_>) -> Result<Vec<(Vec<u8>, FileType)>, Errno> {
     let mut names = Vec::new();
     for entry in rustix::fs::Dir::read_from(dir)? {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
-        if matches!(name, b"." | b"..") {
-            continue;
-        }
-        match std::str::from_utf8(name) {
-            Ok(name) => names.push((name.to_owned(), entry.file_type())),
-            Err(_) => no_text(&String::from_utf8_lossy(name), entry.file_type())?,
+        if !matches!(name, b"." | b"..") {
+            names.push((name.to_vec(), entry.file_type()));
         }
     }
-    names.sort_unstable_by(|(one, _), (other, _): &(String, FileType)| one.cmp(other));
+    names.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
     Ok(names)
 }
 
@@ -213,14 +250,14 @@ mod tests {
         symlink("../../../../a", top.join("a/up")).unwrap();
         symlink("loop", top.join("loop")).unwrap();
         let root = open_root(top).unwrap();
-        let real = |path, follow| real(root.as_fd(), path, follow);
-        assert_eq!(real("/absolute/c", true).unwrap(), "a/b/c");
-        assert_eq!(real("a/up/b", true).unwrap(), "a/b");
-        assert_eq!(real("absolute", true).unwrap(), "a/b");
-        assert_eq!(real("absolute", false).unwrap(), "absolute");
-        assert_eq!(real("../../x/./y", true).unwrap(), "x/y");
+        let real = |path, follow| real(&root.as_fd(), path, follow).map(|name| shown(&name));
+        assert_eq!(real("/absolute/c", true).unwrap(), "/a/b/c");
+        assert_eq!(real("a/up/b", true).unwrap(), "/a/b");
+        assert_eq!(real("absolute", true).unwrap(), "/a/b");
+        assert_eq!(real("absolute", false).unwrap(), "/absolute");
+        assert_eq!(real("../../x/./y", true).unwrap(), "/x/y");
         assert_eq!(real("loop", true), Err(Errno::LOOP));
-        assert_eq!(real("/", true).unwrap(), "");
+        assert_eq!(real("/", true).unwrap(), "/");
         assert_eq!(kind(&stat(root.as_fd(), "absolute").unwrap()), FileType::Symlink);
     }
 }

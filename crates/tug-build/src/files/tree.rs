@@ -22,33 +22,11 @@ pub struct TreeError {
     pub source: std::io::Error,
 }
 
-fn on<'a>(action: &'static str, path: &'a str) -> impl Fn(Errno) -> TreeError + 'a {
-    move |errno| TreeError { action, path: path.to_owned(), source: errno.into() }
-}
-
-/// Why a directory cannot be listed.
-enum Listing {
-    System(Errno),
-    /// As it can be shown.
-    NoText(String),
-}
-
-impl From<Errno> for Listing {
-    fn from(errno: Errno) -> Self {
-        Self::System(errno)
-    }
-}
-
-impl Listing {
-    fn of(self, dir: &str) -> TreeError {
-        match self {
-            Self::System(errno) => on("list", dir)(errno),
-            Self::NoText(path) => TreeError {
-                action: "take",
-                path,
-                source: std::io::Error::other("its name is not UTF-8 text"),
-            },
-        }
+fn on<'a>(action: &'static str, path: &'a [u8]) -> impl Fn(Errno) -> TreeError + 'a {
+    move |errno| TreeError {
+        action,
+        path: String::from_utf8_lossy(path).into_owned(),
+        source: errno.into(),
     }
 }
 
@@ -63,19 +41,19 @@ pub(crate) struct Tree {
 }
 
 /// Something a pattern selects.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Found {
     /// As it is called: its last part is the name of the copy.
-    pub written: String,
+    pub written: Vec<u8>,
     /// Where it is, links resolved.
-    pub real: String,
+    pub real: Vec<u8>,
 }
 
 /// One file, directory or link.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     /// Below the tree's root.
-    pub path: String,
+    pub path: Vec<u8>,
     pub stat: Stat,
     pub sum: Sum,
 }
@@ -126,9 +104,9 @@ impl Tree {
         let literal = parts.iter().position(|part| is_wild(part)).unwrap_or(parts.len());
         let fixed = clean(&parts[..literal]);
         if literal == parts.len() {
-            return Ok(self.at(&fixed, pattern)?.into_iter().collect());
+            return Ok(self.at(&fixed, pattern.as_bytes())?.into_iter().collect());
         }
-        let base = rooted::real(self.root(), &fixed, true).map_err(on("look up", &fixed))?;
+        let base = rooted::real(&self.root(), &fixed, true).map_err(on("look up", &fixed))?;
         let mut matched = Vec::new();
         self.expand((&base, &fixed), &parts[literal..], deep, &mut matched)?;
         matched.sort();
@@ -140,12 +118,12 @@ impl Tree {
         Ok(found)
     }
 
-    fn at(&self, path: &str, written: &str) -> Result<Option<Found>, TreeError> {
-        let real = rooted::real(self.root(), path, true).map_err(on("look up", path))?;
+    fn at(&self, path: &[u8], written: &[u8]) -> Result<Option<Found>, TreeError> {
+        let real = rooted::real(&self.root(), path, true).map_err(on("look up", path))?;
         match rooted::stat(self.root(), &real) {
             Ok(_) => {
                 let gone = !real.is_empty() && self.rules.hides(&real);
-                Ok((!gone).then(|| Found { written: written.to_owned(), real }))
+                Ok((!gone).then(|| Found { written: written.to_vec(), real }))
             }
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(error) => Err(on("look at", path)(error)),
@@ -155,10 +133,10 @@ impl Tree {
     /// Adds what the parts of a pattern match in a directory, given by its real and its written name.
     fn expand(
         &self,
-        (real, written): (&str, &str),
+        (real, written): (&[u8], &[u8]),
         parts: &[&str],
         deep: bool,
-        found: &mut Vec<String>,
+        found: &mut Vec<Vec<u8>>,
     ) -> Result<(), TreeError> {
         let Some((part, rest)) = parts.split_first() else { return Ok(()) };
         let any = deep && *part == "**" && !rest.is_empty();
@@ -170,11 +148,7 @@ impl Tree {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
             Err(error) => return Err(on("open", real)(error)),
         };
-        let no_text = |name: &str, _| match glob(part, name) {
-            true => Err(Listing::NoText(rooted::join(real, name))),
-            false => Ok(()),
-        };
-        for (name, _) in rooted::list(dir.as_fd(), no_text).map_err(|e| e.of(real))? {
+        for (name, _) in rooted::list(dir.as_fd()).map_err(on("list", real))? {
             if !glob(part, &name) {
                 continue;
             }
@@ -192,10 +166,10 @@ impl Tree {
 
     /// What is at a real name and below it, directories before what is in them, names sorted. `keep` is
     /// asked for every path below `real` (relative to it) besides the tree's own rules.
-    pub(crate) fn walk(&self, real: &str, keep: &Rules) -> Result<Vec<Entry>, TreeError> {
+    pub(crate) fn walk(&self, real: &[u8], keep: &Rules) -> Result<Vec<Entry>, TreeError> {
         let mut entries = Vec::new();
         let stat = rooted::stat(self.root(), real).map_err(on("look at", real))?;
-        let mut below = vec![(real.to_owned(), stat)];
+        let mut below = vec![(real.to_vec(), stat)];
         while let Some((path, stat)) = below.pop() {
             let directory = rooted::kind(&stat) == FileType::Directory;
             if rooted::kind(&stat) == FileType::Socket {
@@ -212,7 +186,7 @@ impl Tree {
     }
 
     /// The directory of a context is not part of it: what becomes of it in an image is an ordinary one.
-    fn seen(&self, path: &str, mut stat: Stat) -> Stat {
+    fn seen(&self, path: &[u8], mut stat: Stat) -> Stat {
         if path.is_empty() && !self.owners {
             stat.st_mode = stat.st_mode & !0o7777 | 0o755;
         }
@@ -222,28 +196,23 @@ impl Tree {
     /// Pushes what is in a directory, the last name first.
     fn children(
         &self,
-        dir: &str,
-        top: &str,
+        dir: &[u8],
+        top: &[u8],
         keep: &Rules,
-        below: &mut Vec<(String, Stat)>,
+        below: &mut Vec<(Vec<u8>, Stat)>,
     ) -> Result<(), TreeError> {
         let fd = rooted::open_dir(self.root(), dir).map_err(on("open", dir))?;
-        let prunes = |path: &str, kind| {
-            let relative = if top.is_empty() { path } else { &path[top.len() + 1..] };
-            self.rules.prunes(path, kind) || keep.prunes(relative, kind)
+        let prunes = |path: &[u8], kind| {
+            self.rules.prunes(path, kind) || keep.prunes(rooted::below_of(path, top), kind)
         };
-        let no_text = |name: &str, kind| match rooted::join(dir, name) {
-            path if prunes(&path, kind) => Ok(()),
-            path => Err(Listing::NoText(path)),
-        };
-        let names = rooted::list(fd.as_fd(), no_text).map_err(|error| error.of(dir))?;
+        let names = rooted::list(fd.as_fd()).map_err(on("list", dir))?;
         for (name, kind) in names.into_iter().rev() {
             let path = rooted::join(dir, &name);
             if prunes(&path, kind) {
                 continue;
             }
             let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
-            match rustix::fs::statat(&fd, name.as_str(), flags) {
+            match rustix::fs::statat(&fd, name.as_slice(), flags) {
                 Ok(stat) => below.push((path, stat)),
                 // Removed since the directory was read.
                 Err(Errno::NOENT) => {}
@@ -254,18 +223,14 @@ impl Tree {
     }
 
     /// Excluded directories that were entered for an exception in them, and hold nothing of it.
-    fn drop_hidden_directories(&self, top: &str, keep: &Rules, entries: &mut Vec<Entry>) {
+    fn drop_hidden_directories(&self, top: &[u8], keep: &Rules, entries: &mut Vec<Entry>) {
         if self.rules.is_empty() && keep.is_empty() {
             return;
         }
-        let mut needed: Option<String> = None;
+        let mut needed: Option<Vec<u8>> = None;
         let mut kept = Vec::with_capacity(entries.len());
         for entry in std::mem::take(entries).into_iter().rev() {
-            let relative = if top.is_empty() || entry.path.len() <= top.len() {
-                if top.is_empty() { entry.path.as_str() } else { "" }
-            } else {
-                &entry.path[top.len() + 1..]
-            };
+            let relative = rooted::below_of(&entry.path, top);
             let hidden = entry.path != top
                 && (self.rules.hides(&entry.path) || !relative.is_empty() && keep.hides(relative));
             let has_kept = needed.as_ref().is_some_and(|below| is_below(below, &entry.path));
@@ -433,12 +398,12 @@ fn hash_xattrs(xattrs: &[tug_archive::Xattr], hash: &mut Sha256) {
     }
 }
 
-fn is_below(path: &str, dir: &str) -> bool {
-    dir.is_empty() || path.strip_prefix(dir).is_some_and(|rest| rest.starts_with('/'))
+fn is_below(path: &[u8], dir: &[u8]) -> bool {
+    dir.is_empty() || path.strip_prefix(dir).is_some_and(|rest| rest.starts_with(b"/"))
 }
 
 /// `a/../b` by text: `..` never climbs above the root.
-fn clean(parts: &[&str]) -> String {
+fn clean(parts: &[&str]) -> Vec<u8> {
     let mut kept: Vec<&str> = Vec::new();
     for part in parts {
         if *part == ".." {
@@ -447,7 +412,7 @@ fn clean(parts: &[&str]) -> String {
             kept.push(part);
         }
     }
-    kept.join("/")
+    kept.join("/").into_bytes()
 }
 
 /// Whether a name holds wildcards of Go's `filepath.Match`.
@@ -496,10 +461,15 @@ fn is_class_end(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) -> bool {
     }
 }
 
-/// Go's `filepath.Match` on one name.
-fn glob(pattern: &str, name: &str) -> bool {
+/// Go's `filepath.Match` on one name, whose bytes that are no text count as one character each.
+fn glob(pattern: &str, name: &[u8]) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
-    let name: Vec<char> = name.chars().collect();
+    let mut chars = Vec::with_capacity(name.len());
+    for chunk in name.utf8_chunks() {
+        chars.extend(chunk.valid().chars());
+        chars.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
+    }
+    let name = chars;
     glob_at(&pattern, &name)
 }
 
@@ -580,7 +550,7 @@ mod tests {
             ("a[", "a[", false),
             ("*.go", ".go", true),
         ] {
-            assert_eq!(glob(pattern, name), expected, "{pattern} {name}");
+            assert_eq!(glob(pattern, name.as_bytes()), expected, "{pattern} {name}");
             assert_eq!(is_pattern(pattern), pattern != "a[", "{pattern}");
         }
         for pattern in ["[]a]", "[-a]", "[a-]", "[a", "[^]", "a\\"] {
@@ -603,9 +573,10 @@ mod tests {
         symlink("/src", top.join("link")).unwrap();
         symlink("/etc/passwd", top.join("out")).unwrap();
         let tree = tree(top);
+        let text = |bytes| String::from_utf8(bytes).unwrap();
         let select = |pattern: &str| -> Vec<(String, String)> {
             let found = tree.select(pattern, false).unwrap().into_iter();
-            found.map(|found| (found.written, found.real)).collect()
+            found.map(|found| (text(found.written), text(found.real))).collect()
         };
         let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
         assert_eq!(select("/a.c"), [pair("/a.c", "a.c")]);
@@ -615,8 +586,8 @@ mod tests {
         assert_eq!(select("out"), [], "there is no such file inside");
         assert_eq!(select("../../a.c"), [pair("../../a.c", "a.c")]);
         assert_eq!(select("nothing"), []);
-        let walked = tree.walk("src", &Rules::default()).unwrap();
-        let paths: Vec<&str> = walked.iter().map(|entry| entry.path.as_str()).collect();
+        let walked = tree.walk(b"src", &Rules::default()).unwrap();
+        let paths: Vec<String> = walked.into_iter().map(|entry| text(entry.path)).collect();
         assert_eq!(paths, ["src", "src/b.c", "src/c.h", "src/deep", "src/deep/d.c"]);
     }
 
@@ -629,8 +600,8 @@ mod tests {
         std::fs::write(top.join("c"), "y").unwrap();
         symlink("x", top.join("l")).unwrap();
         std::fs::create_dir(top.join("d")).unwrap();
-        let entries = tree(top).walk("", &Rules::default()).unwrap();
-        let sum = |name: &str| entries.iter().find(|e| e.path == name).unwrap().sum;
+        let entries = tree(top).walk(b"", &Rules::default()).unwrap();
+        let sum = |name: &str| entries.iter().find(|e| e.path == name.as_bytes()).unwrap().sum;
         assert_eq!(sum("a"), sum("b"));
         let all = std::collections::HashSet::from([sum("a"), sum("c"), sum("l"), sum("d")]);
         assert_eq!(all.len(), 4);
@@ -645,7 +616,7 @@ mod tests {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY;
             dir = rustix::fs::openat(&dir, "directory", flags, rustix::fs::Mode::empty()).unwrap();
         }
-        assert_eq!(tree(temp.path()).walk("", &Rules::default()).unwrap().len(), 1201);
+        assert_eq!(tree(temp.path()).walk(b"", &Rules::default()).unwrap().len(), 1201);
         tug_archive::remove_tree(&temp.path().join("directory")).unwrap();
     }
 }

@@ -2,14 +2,14 @@
 //! together. The tree becomes the layer by being renamed; its tar is only streamed through SHA-256.
 
 use super::draft::Draft;
+use super::hashing::Hashing;
 use super::{LayerError, LayerInfo, Layers, boot_id};
 use crate::lease::Lease;
-use sha2::{Digest as _, Sha256};
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::BufWriter;
 use std::path::Path;
 use tug_archive::{Compression, PackOptions, Recorder};
-use tug_types::{DiffId, Digest};
+use tug_types::DiffId;
 
 impl Layers {
     /// Makes a layer of `tree`, an overlay's upper directory on the data root's file system that nobody
@@ -28,12 +28,11 @@ impl Layers {
         let path = draft.dir.join("skeleton.zst");
         let skeleton = File::create(&path).map_err(|source| LayerError::Write { path, source })?;
         let options = PackOptions { layer: true, ..PackOptions::default() };
-        let mut hash = BufWriter::with_capacity(256 << 10, Hash(Sha256::new()));
+        let mut hash = Hashing::new();
         let packed = Recorder::new(BufWriter::new(skeleton), &draft.dir.join("displaced"))
             .and_then(|recorder| tug_archive::pack(&place, &mut hash, &options, Some(recorder)))
             .map_err(|source| LayerError::Pack { source })?;
-        let hash = hash.into_inner().map_err(|error| failed(error.into_error()))?;
-        let diff_id = DiffId(Digest::from_sha256(hash.0.finalize().into()));
+        let diff_id = DiffId(hash.finish());
         lease.protect(&diff_id)?;
         let info = LayerInfo {
             diff_id,
@@ -45,19 +44,5 @@ impl Layers {
         };
         self.commit(&draft, &info)?;
         Ok(info)
-    }
-}
-
-/// Where the tar goes.
-struct Hash(Sha256);
-
-impl Write for Hash {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

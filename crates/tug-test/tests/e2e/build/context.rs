@@ -120,7 +120,7 @@ fn what_is_wrong_with_a_context_is_said() {
 }
 
 #[test]
-fn names_of_all_kinds_are_copied_and_those_that_are_no_text_are_refused_by_name() {
+fn names_of_all_kinds_are_copied_also_those_that_are_no_text() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
     let s = Sandbox::new();
@@ -133,16 +133,24 @@ fn names_of_all_kinds_are_copied_and_those_that_are_no_text_are_refused_by_name(
         in_app(&s, "cd /all && cat 'a\nb' ./-rf* \u{1f6a2}/*; ls -A | wc -l"),
         "newlineoddunicode4"
     );
-    let no_text = p.dir.join(OsStr::from_bytes(b"caf\xe9.txt"));
-    std::fs::write(&no_text, "latin1").unwrap();
-    let refused = p.try_build(&s, &[]);
-    refused.code(1).says("caf\u{fffd}.txt").says("its name is not UTF-8 text");
-    // Unless nobody wants it.
+    // Two that would be the same if they were made text.
+    for (name, text) in [(&b"caf\xe9.txt"[..], "latin1"), (b"caf\xe8.txt", "another")] {
+        std::fs::write(p.dir.join(OsStr::from_bytes(name)), text).unwrap();
+    }
+    p.write(
+        "Dockerfile",
+        "FROM busybox AS first\nCOPY caf?.txt /some/\nFROM busybox\nCOPY --from=first /some /all\n",
+    );
+    p.build(&s, &[]);
+    let read = r"cd /all && ls | wc -l && cat $(printf 'caf\351.txt') $(printf 'caf\350.txt')";
+    assert_eq!(in_app(&s, read), "2\nlatin1another");
+    std::fs::write(p.dir.join(OsStr::from_bytes(b"caf\xe8.txt")), "new").unwrap();
+    p.build(&s, &[]);
+    assert_eq!(in_app(&s, read), "2\nlatin1new");
     p.write(".dockerignore", "caf*\n");
+    p.write("Dockerfile", "FROM busybox\nCOPY . /all\n");
     p.build(&s, &[]);
-    p.write(".dockerignore", "");
-    p.write("Dockerfile", "FROM busybox\nCOPY a* /\n");
-    p.build(&s, &[]);
+    assert_eq!(in_app(&s, "ls -A /all | grep -c caf || true"), "0");
 }
 
 #[test]
