@@ -1,7 +1,10 @@
 //! One build from its request to its image.
 
+mod checks;
 #[cfg(test)]
 mod truth;
+
+pub use checks::Checked;
 
 use crate::error::BuildError;
 use crate::execute::{Budget, Means, Worker};
@@ -23,8 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tug_dockerfile::{
-    CheckContext, Diagnostic, Dockerfile, GlobalScope, Outline, Platform, Problem, Report, Source,
-    StageGraph, Targets,
+    Dockerfile, GlobalScope, Outline, Platform, Report, Source, StageGraph, Targets,
 };
 use tug_engine::{Engine, LayerState, PullEvent, Settings, StepKiller};
 use tug_solver::Limits;
@@ -94,8 +96,6 @@ pub struct Built {
     pub explanations: Vec<Explanation>,
     /// `linux/amd64`
     pub platform: String,
-    /// What the checks found.
-    pub warnings: Report,
 }
 
 /// The state in which a command failed.
@@ -114,6 +114,7 @@ pub struct Build {
     board: Board,
     cancel: Cancel,
     failed: Mutex<Option<FailedState>>,
+    report: Mutex<Option<Report>>,
 }
 
 /// A tenth of a file system is the cache's unless somebody says otherwise.
@@ -123,7 +124,8 @@ impl Build {
     /// With the engine's settings and somebody to tell.
     pub fn new(settings: Settings, request: BuildRequest, progress: Arc<dyn Progress>) -> Self {
         let (board, cancel) = (Board::new(progress), Cancel::default());
-        Self { settings, request, board, cancel, failed: Mutex::default() }
+        let (failed, report) = (Mutex::default(), Mutex::default());
+        Self { settings, request, board, cancel, failed, report }
     }
 
     /// The way to end it.
@@ -149,17 +151,14 @@ impl Build {
         let lease = Lease::create(store.root()).map_err(tug_store::Error::from)?;
         let graph = StageGraph::new(&file, &globals[0])
             .map_err(|error| BuildError::Dockerfile(Box::new(error)))?;
-        let plan = self.plan(&file, &globals, &lease)?;
-        let rules = self.rules(path.as_deref())?;
-        let mut report = self.checked(&file, &graph, &rules);
-        // Anything else wrong with it the plan would have met.
-        let options = |error: &mut Diagnostic| matches!(error.problem(), Problem::CheckOptions(_));
-        if let Some(error) = report.error.take_if(options) {
-            return Err(BuildError::Dockerfile(Box::new(error)));
-        }
-        if let Some(violation) = report.violation() {
-            return Err(BuildError::Violation(violation));
-        }
+        let plan = self.plan(&file, &globals, &lease);
+        let rules = self.rules(path.as_deref());
+        let checked = match &rules {
+            Ok(rules) => self.checked(&file, &graph, rules),
+            Err(_) => Ok(()),
+        };
+        let (plan, rules) = (plan?, rules?);
+        checked?;
         let contexts = self.contexts(&plan, &rules)?;
         let imports = self.imports();
         let means = Means {
@@ -198,13 +197,7 @@ impl Build {
         self.export_caches(&store, &worker, &files)?;
         Engine::new(self.settings.clone()).settle_later()?;
         let explanations = worker.explanations();
-        Ok(Built {
-            image: made.image,
-            digest: made.digest,
-            explanations,
-            platform: made.platform,
-            warnings: report,
-        })
+        Ok(Built { image: made.image, digest: made.digest, explanations, platform: made.platform })
     }
 
     /// The platforms that are asked for; none is the machine's own, or the base images'.
@@ -238,16 +231,6 @@ impl Build {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Runs the build checks and nothing else.
-    ///
-    /// # Errors
-    /// When there is no Dockerfile that can be read.
-    pub fn check(&self) -> Result<Report, BuildError> {
-        let (file, path) = self.definition()?;
-        let rules = self.rules(path.as_deref())?;
-        Ok(self.report(&file, &rules, None))
-    }
-
     /// The stages that can be built.
     ///
     /// # Errors
@@ -271,36 +254,6 @@ impl Build {
         let inputs = lower::inputs(&self.request, self.request.platforms.first());
         tug_dockerfile::outline(&file, &inputs, &env)
             .map_err(|error| BuildError::Dockerfile(Box::new(error)))
-    }
-
-    fn checked(&self, file: &Dockerfile, graph: &StageGraph, rules: &Rules) -> Report {
-        let target = graph.target(file, self.request.target.as_deref());
-        let needed = target.and_then(|target| graph.needed(file, target)).ok();
-        self.report(file, rules, needed.as_ref())
-    }
-
-    fn report(
-        &self,
-        file: &Dockerfile,
-        rules: &Rules,
-        stages: Option<&std::collections::BTreeSet<usize>>,
-    ) -> Report {
-        let engine = Engine::new(self.settings.clone());
-        let bases = |name: &str, _: &Platform| {
-            let base = engine.base_image(name).ok().flatten()?;
-            let image: ImageConfig = serde_json::from_slice(&base.config).ok()?;
-            let platform = format!("{}/{}/{}", image.os, image.architecture, image.variant);
-            Some(tug_dockerfile::BaseImage {
-                env: image.config.env,
-                shell: image.config.shell,
-                platform: platform.trim_end_matches('/').parse().ok(),
-                on_build: image.config.on_build,
-            })
-        };
-        let inputs = lower::inputs(&self.request, self.request.platforms.first());
-        let context =
-            CheckContext { inputs: &inputs, ignore: rules.ignore(), bases: &bases, stages };
-        tug_dockerfile::check(file, &context)
     }
 
     fn solve(
@@ -405,8 +358,11 @@ impl Build {
         let failed = |error: tug_engine::Error| BuildError::Image {
             name: name.to_owned(),
             source: Box::new(error),
+            close: None,
         };
-        let shown = ImageReference::parse(name).map_or_else(|_| name.to_owned(), |r| r.to_string());
+        let reference = ImageReference::parse(name)
+            .map_err(|source| BuildError::ImageName { name: name.to_owned(), source })?;
+        let shown = reference.to_string();
         let title = format!("[internal] load metadata for {shown}");
         self.board.during(title, |line| {
             // Without `--platform` whatever is here is taken, for a stage of its own platform too.
@@ -417,13 +373,6 @@ impl Build {
             }
             .map_err(failed)?;
             if known.is_none() || self.request.pull {
-                let reference = ImageReference::parse(name).map_err(|error| {
-                    failed(tug_engine::Error::BadValue {
-                        what: "image name",
-                        value: name.to_owned(),
-                        why: error.to_string(),
-                    })
-                })?;
                 let told = Arc::new(PullLines { progress: self.board.progress(), line });
                 let foreign = platform.filter(|platform| !is_hosts(platform));
                 let pulled = match foreign {

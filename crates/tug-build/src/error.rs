@@ -24,8 +24,8 @@ pub enum BuildError {
     OpenContext { path: PathBuf, source: std::io::Error },
     #[error("{}", one_line(.0))]
     Dockerfile(Box<Diagnostic>),
-    #[error("target stage {name:?} could not be found")]
-    NoTarget { name: String, names: Vec<String> },
+    #[error("target stage {name:?} could not be found{}", did_you_mean(.close))]
+    NoTarget { name: String, names: Vec<String>, close: Option<String> },
     #[error("the Dockerfile has no stage to build")]
     NoStage,
     #[error("invalid SOURCE_DATE_EPOCH: {value}")]
@@ -68,8 +68,10 @@ pub enum BuildError {
     NoSsh { id: String },
     #[error("{path:?}: not found")]
     NotFound { path: String, hint: Option<String> },
+    #[error("failed to parse stage name {name:?}")]
+    ImageName { name: String, source: tug_types::ReferenceError },
     #[error("{name}")]
-    Image { name: String, source: Box<tug_engine::Error> },
+    Image { name: String, source: Box<tug_engine::Error>, close: Option<String> },
     #[error("the configuration of the image {name} cannot be read")]
     ImageConfig { name: String, source: serde_json::Error },
     #[error("{action} {path}")]
@@ -83,7 +85,7 @@ pub enum BuildError {
     #[error("unpack {name}")]
     Unpack { name: String, source: tug_archive::Error },
     #[error("process {command:?} did not complete successfully: exit code: {code}")]
-    Command { command: String, code: i32, why: Option<String> },
+    Command { command: String, code: i32 },
     #[error("the build cache's budget of {budget} bytes is used up by {}", by_whom(*.written))]
     Budget { budget: u64, written: u64 },
     #[error("{0}")]
@@ -127,6 +129,10 @@ fn by_whom(written: u64) -> String {
     }
 }
 
+fn did_you_mean(close: &Option<String>) -> String {
+    close.as_ref().map(|name| format!(" (did you mean {name}?)")).unwrap_or_default()
+}
+
 fn one_line(diagnostic: &Diagnostic) -> String {
     diagnostic.to_string()
 }
@@ -168,12 +174,33 @@ impl BuildError {
         }
     }
 
+    /// Where in the Dockerfile, where that is known.
+    pub fn place(&self) -> Option<Span> {
+        match self {
+            Self::Dockerfile(diagnostic) => Some(diagnostic.span()),
+            Self::At { span, .. } => Some(*span),
+            Self::Step { error, .. } => error.place(),
+            _ => None,
+        }
+    }
+
     /// The failed step's title and the last it printed.
     pub fn step(&self) -> Option<(&str, &[u8])> {
         match self {
             Self::Step { title, output, .. } => Some((title, output)),
             Self::At { error, .. } => error.step(),
             _ => None,
+        }
+    }
+
+    /// Of an image that was not found: with the name of the stage that may have been meant.
+    pub(crate) fn near(self, stage: impl FnOnce() -> Option<String>) -> Self {
+        match self {
+            Self::Step { title, error, output } => {
+                Self::Step { title, error: Box::new(error.near(stage)), output }
+            }
+            Self::Image { name, source, .. } => Self::Image { name, source, close: stage() },
+            other => other,
         }
     }
 
@@ -209,12 +236,13 @@ impl Explain for BuildError {
         match self {
             Self::At { error, .. } | Self::Step { error, .. } => error.hint(),
             Self::Dockerfile(diagnostic) => diagnostic.problem().hint(),
+            Self::Image { close: Some(stage), .. } => Some(format!("did you mean the stage {stage}?")),
             Self::Image { source, .. } => source.hint(),
             Self::Engine(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Unpack { source, .. } => source.hint(),
             Self::NotFound { hint, .. } => hint.clone(),
-            Self::NoTarget { names, .. } if !names.is_empty() => {
+            Self::NoTarget { names, close: None, .. } if !names.is_empty() => {
                 Some(format!("the stages are {}", names.join(", ")))
             }
             Self::CopyUrl { .. } => Some("ADD takes addresses".to_owned()),

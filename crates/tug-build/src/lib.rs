@@ -30,7 +30,7 @@ mod request;
 mod share;
 mod signal;
 
-pub use build::{Build, Built, Cancel, FailedState, is_compressed, unpack_context};
+pub use build::{Build, Built, Cancel, Checked, FailedState, is_compressed, unpack_context};
 pub use error::BuildError;
 pub use execute::git::{Login, clone, is_git};
 pub use execute::web::{Fetched, fetch};
@@ -44,4 +44,4 @@ pub use request::{
     Annotation, AnnotationLevel, BuildRequest, CachePlace, CacheTo, DockerfileSource, FilesTo,
     NamedContext, Secret,
 };
-pub use tug_dockerfile::{Outline, Platform, Targets, csv_fields};
+pub use tug_dockerfile::{Outline, Platform, Report, Targets, csv_fields};

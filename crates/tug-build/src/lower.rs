@@ -132,6 +132,7 @@ fn target(file: &Dockerfile, request: &BuildRequest) -> Result<usize, BuildError
     by_name.or_else(by_number).ok_or_else(|| BuildError::NoTarget {
         name: name.clone(),
         names: file.stages.iter().filter_map(|s| Some(s.name.as_ref()?.value.clone())).collect(),
+        close: file.stage_like(name),
     })
 }
 
@@ -224,7 +225,9 @@ impl<'a> Lowering<'a> {
         if let Some(known) = self.images.get(&key) {
             return Ok(known.clone());
         }
-        let base = Arc::new((self.find)(name, platform)?);
+        let base = (self.find)(name, platform)
+            .map_err(|error| error.near(|| self.file.stage_like(name)))?;
+        let base = Arc::new(base);
         self.images.insert(key, base.clone());
         Ok(base)
     }

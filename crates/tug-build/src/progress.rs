@@ -1,7 +1,9 @@
 //! What a build tells while it runs. Who shows it decides how.
 
+use crate::error::BuildError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use tug_types::Explain;
 
 /// A line of the progress view: a step of the Dockerfile, or something the builder does by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -128,18 +130,27 @@ impl Board {
         self.tell(Event::Part { line, name: name.into(), bytes, done: true });
     }
 
-    /// A line around something that can fail.
-    pub(crate) fn during<T, E: std::fmt::Display>(
+    /// A line around something that can fail: then the error says in which line it was.
+    pub(crate) fn during<T>(
         &self,
         name: impl Into<String>,
-        body: impl FnOnce(LineId) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let line = self.start(name);
-        let result = body(line);
-        match &result {
-            Ok(_) => self.done(line),
-            Err(error) => self.tell(Event::Failed { line, error: error.to_string() }),
+        body: impl FnOnce(LineId) -> Result<T, BuildError>,
+    ) -> Result<T, BuildError> {
+        let title = name.into();
+        let line = self.start(title.as_str());
+        match body(line) {
+            Ok(result) => {
+                self.done(line);
+                Ok(result)
+            }
+            Err(BuildError::Cancelled) => {
+                self.tell(Event::Cancelled { line });
+                Err(BuildError::Cancelled)
+            }
+            Err(error) => {
+                self.tell(Event::Failed { line, error: error.root().failure().message });
+                Err(BuildError::Step { title, error: Box::new(error), output: Vec::new() })
+            }
         }
-        result
     }
 }

@@ -68,7 +68,7 @@ fn dockerfile(bytes: &[u8]) {
     let bases = |_: &str, _: &crate::platform::Platform| Some(BaseImage::default());
     let report =
         check(&file, &CheckContext { inputs: &inputs, ignore: None, bases: &bases, stages: None });
-    let _ = (report.to_text(), report.to_json(), report.summary("x"));
+    let _ = (report.to_text(false), report.to_json(None), report.summary("x"));
 }
 
 /// Reads `bytes` as an ignore file and asks it about some paths.

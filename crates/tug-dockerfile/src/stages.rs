@@ -37,6 +37,14 @@ struct Links {
     sources: Vec<(Origin, Span)>,
 }
 
+impl Dockerfile {
+    /// The name of a stage that may have been meant by `name`, which is none.
+    pub fn stage_like(&self, name: &str) -> Option<String> {
+        let names = self.stages.iter().filter_map(|stage| stage.name.as_ref());
+        nearest(name, names.map(|name| name.value.as_str()), true)
+    }
+}
+
 impl StageGraph {
     /// Resolves every `FROM`, `COPY --from` and `RUN --mount=from=`.
     ///
@@ -145,8 +153,7 @@ impl StageGraph {
         match self.origin(name) {
             Origin::Stage(index) => Ok(index),
             _ => {
-                let suggestion =
-                    nearest(name, self.names.iter().flatten().map(String::as_str), true);
+                let suggestion = file.stage_like(name);
                 let problem = Problem::NoTarget { name: name.to_owned(), suggestion };
                 Err(Diagnostic::evaluate(problem, &file.source, Span::default()))
             }

@@ -93,17 +93,28 @@ pub trait Explain: std::error::Error {
         None
     }
 
-    /// The whole chain of causes as one line, with kind and hint.
+    /// The whole chain of causes as one line, with kind and hint. The kernel's words come without Rust's number.
     fn failure(&self) -> Failure {
         let mut message = self.to_string();
         let mut cause = self.source();
         while let Some(error) = cause {
             message.push_str(": ");
-            message.push_str(&error.to_string());
+            match error.downcast_ref::<std::io::Error>() {
+                Some(error) => message.push_str(&plain(error)),
+                None => message.push_str(&error.to_string()),
+            }
             cause = error.source();
         }
         Failure { kind: self.kind(), message, hint: self.hint(), subject: self.subject() }
     }
+}
+
+/// `no such file or directory`, where Rust says `No such file or directory (os error 2)`.
+fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let Some((words, _)) = text.split_once(" (os error") else { return text };
+    let mut letters = words.chars();
+    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
 }
 
 impl Explain for Failure {
@@ -138,5 +149,7 @@ mod tests {
     fn the_chain_of_causes_becomes_one_line() {
         let error = Outer(std::io::Error::other("disk on fire"));
         assert_eq!(error.failure().message, "open layer: disk on fire");
+        let error = Outer(std::io::Error::from_raw_os_error(2));
+        assert_eq!(error.failure().message, "open layer: no such file or directory");
     }
 }

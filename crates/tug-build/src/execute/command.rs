@@ -126,7 +126,7 @@ impl Worker<'_> {
             Ok(code) => {
                 self.cancel.check()?;
                 self.keep_failed(exec, base, upper);
-                Err(BuildError::Command { command: request.args.join(" "), code, why: None })
+                Err(BuildError::Command { command: request.args.join(" "), code })
             }
             // It never began: the state is what it was to run on.
             Err(error @ BuildError::Command { .. }) => {
@@ -148,7 +148,10 @@ impl Worker<'_> {
         caches: &[(PathBuf, u64)],
     ) -> Result<i32, BuildError> {
         let engine = Engine::new(self.settings.clone());
-        let mut step = engine.start_step(request).map_err(|error| not_started(request, error))?;
+        let mut step = match engine.start_step(request) {
+            Ok(step) => step,
+            Err(error) => return Err(self.not_started(vertex, request, error)),
+        };
         let line = self.line(vertex);
         for text in std::mem::take(&mut step.warnings) {
             self.board.tell(Event::Warning { line, text });
@@ -187,6 +190,25 @@ impl Worker<'_> {
         Ok(record.exit_code)
     }
 
+    /// A command that could not be executed fails as a shell would have it; why is all it printed.
+    fn not_started(
+        &self,
+        vertex: VertexId,
+        request: &StepRequest,
+        error: tug_engine::Error,
+    ) -> BuildError {
+        let code = match error.kind() {
+            Kind::CommandNotFound => 127,
+            Kind::NotExecutable => 126,
+            _ => return BuildError::Engine(error),
+        };
+        let said = format!("{}\n", error.failure().message).into_bytes();
+        let line = self.line(vertex);
+        self.board.tell(Event::Output { line, stderr: true, bytes: said.clone() });
+        locked(&self.tails).insert(vertex.index(), said);
+        BuildError::Command { command: request.args.join(" "), code }
+    }
+
     /// Without secrets.
     fn keep_failed(&self, exec: &Exec, layers: Vec<Layer>, upper: PathBuf) {
         if !self.request.debug {
@@ -201,15 +223,4 @@ impl Worker<'_> {
         };
         locked(&self.failed).get_or_insert(failed);
     }
-}
-
-/// A command that could not be executed fails as a shell would have it.
-fn not_started(request: &StepRequest, error: tug_engine::Error) -> BuildError {
-    let code = match error.kind() {
-        Kind::CommandNotFound => 127,
-        Kind::NotExecutable => 126,
-        _ => return BuildError::Engine(error),
-    };
-    let failure = error.failure();
-    BuildError::Command { command: request.args.join(" "), code, why: Some(failure.message) }
 }

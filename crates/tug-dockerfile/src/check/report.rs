@@ -45,9 +45,10 @@ impl Warning {
 }
 
 impl Report {
-    /// Whether `--check` ends with a failure.
-    pub fn is_clean(&self) -> bool {
-        self.warnings.is_empty() && self.error.is_none()
+    /// Of a file that cannot be parsed.
+    pub fn unreadable(error: Diagnostic) -> Self {
+        let source = error.source_text().clone();
+        Self { source, warnings: Vec::new(), error: Some(error), warnings_are_errors: false }
     }
 
     /// The message a build fails with when warnings are errors and there are some.
@@ -76,10 +77,10 @@ impl Report {
         out
     }
 
-    /// What `--check` prints.
-    pub fn to_text(&self) -> String {
+    /// What `--check` prints of the warnings. `failing`: there is an error, which is told elsewhere.
+    pub fn to_text(&self, failing: bool) -> String {
         let mut out = match self.warnings.len() {
-            0 if self.error.is_some() => String::new(),
+            0 if failing => String::new(),
             0 => return "Check complete, no warnings found.\n".to_owned(),
             1 => "Check complete, 1 warning has been found!\n".to_owned(),
             many => format!("Check complete, {many} warnings have been found!\n"),
@@ -88,9 +89,6 @@ impl Report {
         sorted.sort_by_key(|warning| warning.span.line());
         for warning in sorted {
             out.push_str(&self.warning_text(warning));
-        }
-        if let Some(error) = &self.error {
-            let _ = write!(out, "\n{error}\n{}", error.excerpt());
         }
         out
     }
@@ -107,8 +105,9 @@ impl Report {
         )
     }
 
-    /// What `--check --format json` prints, without a line end.
-    pub fn to_json(&self) -> String {
+    /// What `--call check,format=json` prints, without a line end. `error` is what a build would fail with,
+    /// and where.
+    pub fn to_json(&self, error: Option<(&str, Span)>) -> String {
         let warnings: Vec<_> = self
             .warnings
             .iter()
@@ -134,9 +133,8 @@ impl Report {
                 "data": base64(self.source.text().as_bytes()),
             }],
         });
-        if let Some(error) = &self.error {
-            report["buildError"] =
-                json!({ "message": error.to_string(), "location": location(error.span()) });
+        if let Some((message, span)) = error {
+            report["buildError"] = json!({ "message": message, "location": location(span) });
         }
         format!("{report:#}")
     }

@@ -139,7 +139,7 @@ fn https_is_verified_except_on_this_very_machine() {
     let error = resolve(missing, &app).map(|_| ()).unwrap_err();
     assert_eq!(
         error.failure().message,
-        "read CA certificates from /nonexistent: No such file or directory (os error 2)"
+        "read CA certificates from /nonexistent: no such file or directory"
     );
 }
 

@@ -191,6 +191,6 @@ fn a_full_disk_is_told_and_leaves_nothing() {
         archive.display()
     );
     let run = s.shell(&script);
-    run.code(1).says("No space left on device");
+    run.code(1).says("no space left on device");
     assert!(run.stdout.ends_with("0\n"), "{run}");
 }

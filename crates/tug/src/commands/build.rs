@@ -15,7 +15,8 @@ use crate::interrupt;
 use crate::quit::Quit;
 use request::Method;
 use serde_json::json;
-use tug_build::{Build, Built};
+use tug_build::{Build, BuildError, Built};
+use tug_types::Explain;
 
 pub(crate) static COMMAND: Command = Command {
     names: &["build", "image build", "builder build", "buildx build", "buildx b"],
@@ -118,10 +119,12 @@ static FLAGS: &[Flag] = &[
 ];
 
 fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
-    let quiet = parsed.on("quiet");
-    let kind = match quiet {
+    let kind = match parsed.on("quiet") {
         true => Kind::Quiet,
-        false => parsed.read("progress", Kind::parse)?.unwrap_or(Kind::Auto),
+        false => {
+            let asked = parsed.read("progress", Kind::parse).map_err(request::refused)?;
+            asked.unwrap_or(Kind::Auto)
+        }
     };
     let call = request::call(parsed)?;
     let source = contexts::open(parsed)?;
@@ -144,14 +147,19 @@ fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
     let built = match result {
         Ok(built) => built,
         Err(error) => {
-            let quit = failure::report(ctx, kind, &error);
+            let quit = failure::report(ctx, kind, &error, build.report().as_ref());
             failure::debug(ctx, &build)?;
             return Err(quit);
         }
     };
+    if kind != Kind::Quiet
+        && let Some(report) = build.report()
+    {
+        failure::warnings(ctx, &report);
+    }
     finish(ctx, parsed, &built)?;
     outputs::hand_on(ctx, parsed)?;
-    if quiet {
+    if kind == Kind::Quiet {
         ctx.print_line(built.image.to_string())?;
     }
     Ok(0)
@@ -170,10 +178,7 @@ fn answer(
         false => text,
     };
     let answer = match call.method {
-        Method::Check => build.check().map(|report| {
-            let clean = report.is_clean();
-            (both(report.to_text(), report.to_json()), u8::from(!clean))
-        }),
+        Method::Check => return check(ctx, call, view, build),
         Method::Outline => {
             build.outline().map(|outline| (both(outline.to_text(), outline.to_json()), 0))
         }
@@ -182,16 +187,37 @@ fn answer(
         }
     };
     view.close(answer.is_err());
-    let (text, code) = answer.map_err(|error| failure::report(ctx, Kind::Plain, &error))?;
+    let (text, code) = answer.map_err(|error| failure::report(ctx, Kind::Plain, &error, None))?;
     ctx.print(text)?;
     Ok(if call.ignore_status { 0 } else { code })
 }
 
+/// `--check`: the warnings are the answer, on stdout; what a build would fail with is told as always.
+fn check(
+    ctx: &Context,
+    call: request::Call,
+    view: &dyn build_view::View,
+    build: &Build,
+) -> Result<u8, Quit> {
+    let checked = build.check();
+    view.close(checked.is_err());
+    let checked = checked.map_err(|error| failure::report(ctx, Kind::Plain, &error, None))?;
+    let (report, error) = (&checked.report, checked.error.as_ref());
+    let message = error.map(|error| error.root().failure().message);
+    let place = error.and_then(BuildError::place).unwrap_or_default();
+    match call.json {
+        true => ctx.print_line(report.to_json(message.as_deref().map(|text| (text, place))))?,
+        false => ctx.print(report.to_text(error.is_some()))?,
+    }
+    match error {
+        _ if call.ignore_status => Ok(0),
+        Some(error) => Err(failure::report(ctx, Kind::Plain, error, None)),
+        None => Ok(u8::from(!checked.is_clean())),
+    }
+}
+
 /// What is written beside the image.
 fn finish(ctx: &Context, parsed: &Parsed<'_>, built: &Built) -> Result<(), Quit> {
-    if !parsed.on("quiet") && !built.warnings.warnings.is_empty() {
-        ctx.say(format!("\n{}", built.warnings.summary("tug build --check")));
-    }
     if parsed.on("explain") {
         if built.explanations.is_empty() {
             ctx.say("every step was cached");

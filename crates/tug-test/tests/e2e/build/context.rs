@@ -181,13 +181,13 @@ fn devices_are_copied_and_what_cannot_be_read_ends_the_build() {
         s.shell(&script)
     };
     let refused = build();
-    refused.code(1).says("\"f\"").says("Permission denied");
+    refused.code(1).says("\"f\"").says("permission denied");
     p.write(".dockerignore", "closed\nf\n");
     // Nobody asked for it then: what fails now is the overlay, which needs those capabilities.
     let ignored = build();
     assert!(!ignored.stderr.contains("\"f\"") && !ignored.stderr.contains("\"closed"), "{ignored}");
     p.write(".dockerignore", "f\n");
-    build().code(1).says("\"closed\"").says("Permission denied");
+    build().code(1).says("\"closed\"").says("permission denied");
     s.shell(&format!("chmod 755 {0}/closed", p.path())).ok();
 }
 

@@ -28,7 +28,11 @@ fn mistakes_in_a_dockerfile_point_at_the_place() {
     p("").try_build(&s, &[]).code(1).says("empty");
     let missing = p("FROM busybox\nCOPY fil.txt /\n").try_build(&s, &[]);
     missing.code(1).says("\"/fil.txt\": not found").says("Dockerfile:2").hint("\"file.txt\"");
-    p("FROM busybox\nRUN [\"nonesuch\"]\n").try_build(&s, &[]).code(1).says("exit code: 127");
+    p("FROM busybox\nRUN [\"nonesuch\"]\n")
+        .try_build(&s, &[])
+        .code(1)
+        .says("exit code: 127")
+        .says("exec: \"nonesuch\": executable file not found in $PATH");
     p("FROM scratch\nCOPY --chown=nosuch file.txt /\n").try_build(&s, &[]).code(1).says("nosuch");
     let root = p("FROM busybox\nCOPY --chown=nosuch file.txt /\n").build(&s, &[]);
     root.says("unable to find user nosuch");
@@ -39,13 +43,46 @@ fn mistakes_in_a_dockerfile_point_at_the_place() {
 }
 
 #[test]
+fn a_failed_build_says_what_the_checks_found_and_where_it_was() {
+    let s = Sandbox::new();
+    let p = Project::new(&s, "FROM busybox AS builder\nMAINTAINER me\nRUN exit 3\n", &[]);
+    let failed = p.try_build(&s, &[]);
+    failed.code(1).says("1 warning found").says("- MaintainerDeprecated: ").says("(line 2)");
+    failed.says("------\n > [2/2] RUN exit 3:\n------");
+    p.write("Dockerfile", "# check=error=true\nFROM busybox\nMAINTAINER me\n");
+    p.try_build(&s, &[]).code(1).says("(line 3)").says("lint violation found for rules");
+    p.write("Dockerfile", "FROM busybox AS builder\nFROM busybox\nCOPY --from=bulder /bin /x\n");
+    let missing = p.try_build(&s, &[]);
+    missing
+        .code(1)
+        .says("------\n > [internal] load metadata for docker.io/library/bulder:latest:");
+    missing.hint("the stage builder").says("Dockerfile:3");
+    p.write("Dockerfile", "FROM BusyBox\n");
+    p.try_build(&s, &[]).code(1).says("failed to parse stage name \"BusyBox\": invalid reference");
+    p.write("Dockerfile", "FROM busybox AS builder\n");
+    p.try_build(&s, &["--target", "bilder"]).code(1).says("be found (did you mean builder?)");
+    std::fs::remove_file(p.dir.join("Dockerfile")).unwrap();
+    p.try_build(&s, &[]).code(1).says("Dockerfile: no such file or directory\n");
+}
+
+#[test]
 fn flags_that_do_nothing_yet_are_refused_by_name() {
     let s = Sandbox::new();
     let p = Project::new(&s, "FROM busybox\n", &[]);
     for flag in ["--squash", "--cache-to=type=gha", "--sbom=true", "--isolation=hyperv"] {
         let name = flag.split('=').next().unwrap();
-        p.try_build(&s, &[flag]).code(125).says(name);
+        p.try_build(&s, &[flag]).code(1).says(name);
     }
+    for (flag, why) in [
+        ("--build-arg==x", "invalid key-value pair \"=x\": empty key"),
+        ("--tag=Bad Tag", "invalid tag \"Bad Tag\": invalid reference format"),
+        ("--network=nope", "network mode \"nope\" not supported"),
+        ("--progress=fancy", "invalid progress mode \"fancy\""),
+    ] {
+        p.try_build(&s, &[flag]).code(1).says(why);
+    }
+    // Read with the flag itself, as Docker has it.
+    p.try_build(&s, &["--ulimit=nope"]).code(125).says("invalid ulimit argument: nope");
     p.build(&s, &["--load", "--rm", "--force-rm", "--builder", "default", "--provenance=false"]);
 }
 
@@ -132,7 +169,9 @@ fn results_are_written_where_asked() {
     for line in json.stderr.lines() {
         assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "{line}");
     }
-    assert_eq!(p.try_build(&s, &["--progress", "quiet"]).stderr, "");
+    let quiet = p.try_build(&s, &["--progress", "quiet"]);
+    assert_eq!(quiet.stderr, "");
+    assert_eq!(quiet.stdout, format!("{image}\n"));
 }
 
 #[test]

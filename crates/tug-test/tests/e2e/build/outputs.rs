@@ -43,6 +43,18 @@ fn the_checks_are_run_alone_and_with_every_build() {
     p.try_build(&s, &[]).code(1).says("lint violation found for rules: JSONArgsRecommended");
     p.write("Dockerfile", "FROM busybox\nCMD [\"echo\"]\n");
     p.try_build(&s, &["--check"]).shows("no warnings found");
+    // What a build would fail with is told, too; programs get it with the answer.
+    p.write("Dockerfile", "FROM busybox\nSTOPSIGNAL nope\n");
+    let wrong = p.try_build(&s, &["--check"]);
+    wrong.code(1).says("Dockerfile:2").says("invalid signal: nope");
+    assert_eq!(wrong.stdout, "");
+    p.write("Dockerfile", "FROM busybox\nRUM true\n");
+    let wrong = p.try_build(&s, &["--call", "check,format=json"]);
+    wrong.code(1).says("unknown instruction: RUM");
+    let json: serde_json::Value = serde_json::from_str(&wrong.stdout).unwrap();
+    assert_eq!(json["buildError"]["location"]["ranges"][0]["start"]["line"], 2);
+    p.write("Dockerfile", "FROM busybox\nRUN --network=host true\n");
+    p.try_build(&s, &["--check"]).shows("no warnings found");
 }
 
 #[test]

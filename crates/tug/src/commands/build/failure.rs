@@ -7,7 +7,7 @@ use crate::quit::Quit;
 use crate::toolbox;
 use rustix::stdio::{stdin, stdout};
 use std::path::PathBuf;
-use tug_build::{Build, BuildError, FailedState};
+use tug_build::{Build, BuildError, FailedState, Report};
 use tug_engine::{Config, CreateRequest};
 use tug_monitor::log::Begin;
 use tug_types::Explain;
@@ -69,20 +69,39 @@ impl Toolbox {
     }
 }
 
+/// Says what the checks found, in short.
+pub(super) fn warnings(ctx: &Context, report: &Report) {
+    if !report.warnings.is_empty() {
+        ctx.say(format!("\n{}", report.summary("tug build --check").trim_end()));
+    }
+}
+
 /// Says it all but the last line, which ends the command.
-pub(super) fn report(ctx: &Context, kind: Kind, error: &BuildError) -> Quit {
+pub(super) fn report(
+    ctx: &Context,
+    kind: Kind,
+    error: &BuildError,
+    checks: Option<&Report>,
+) -> Quit {
     let failure = error.root().failure();
     if matches!(error.root(), BuildError::Cancelled) {
         return Quit::from(failure);
     }
     if kind != Kind::RawJson {
         if let Some((title, output)) = error.step()
-            && !output.is_empty()
+            && (kind != Kind::Quiet || !output.is_empty())
         {
             ctx.say("------");
             ctx.say(format!(" > {title}:"));
-            ctx.say(String::from_utf8_lossy(output).trim_end());
+            if !output.is_empty() {
+                ctx.say(String::from_utf8_lossy(output).trim_end());
+            }
             ctx.say("------");
+        }
+        if kind != Kind::Quiet
+            && let Some(checks) = checks
+        {
+            warnings(ctx, checks);
         }
         if let Some(excerpt) = error.excerpt() {
             ctx.say(excerpt.trim_end());

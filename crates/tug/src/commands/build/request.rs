@@ -2,7 +2,6 @@
 
 use super::contexts::Opened;
 use super::{annotations, caches, outputs, sources};
-use crate::commands::pull;
 use crate::container_flags::{self, host};
 use crate::flags::Parsed;
 use crate::quit::Quit;
@@ -41,6 +40,18 @@ pub(super) enum Method {
 /// # Errors
 /// What cannot be read, and what is not supported.
 pub(super) fn request(parsed: &Parsed<'_>, source: &Opened) -> Result<BuildRequest, Quit> {
+    let host = limits(parsed)?;
+    let rest = BuildRequest { host, ..BuildRequest::default() };
+    values(parsed, source, rest).map_err(refused)
+}
+
+/// Docker's flags are read in two passes. What the second finds wrong with a value ends with 1.
+pub(super) fn refused(quit: Quit) -> Quit {
+    quit.with_code(1)
+}
+
+/// What the second pass reads.
+fn values(parsed: &Parsed<'_>, source: &Opened, rest: BuildRequest) -> Result<BuildRequest, Quit> {
     refuse(parsed)?;
     let platforms = platforms(parsed)?;
     let outputs = outputs::read(parsed)?;
@@ -53,7 +64,7 @@ pub(super) fn request(parsed: &Parsed<'_>, source: &Opened) -> Result<BuildReque
         dockerfile: dockerfile(parsed, source)?,
         tags: tags(parsed, &outputs.names)?,
         target: parsed.text("target").filter(|name| !name.is_empty()).map(str::to_owned),
-        build_args: build_args(parsed),
+        build_args: build_args(parsed)?,
         contexts: contexts.into_iter().collect(),
         secrets: secrets.into_iter().collect(),
         ssh: agents.into_iter().collect(),
@@ -70,13 +81,12 @@ pub(super) fn request(parsed: &Parsed<'_>, source: &Opened) -> Result<BuildReque
         cache_from: parsed.read_all("cache-from", caches::from)?,
         cache_to: parsed.read_all("cache-to", caches::to)?,
         annotations: parsed.read_all("annotation", annotations::parse)?.concat(),
-        host: limits(parsed)?,
         explain: parsed.on("explain"),
         debug: parsed.on("debug"),
         outputs: outputs.files,
         keep: outputs.keep,
         cache_budget: cache_budget(parsed)?,
-        ..BuildRequest::default()
+        ..rest
     })
 }
 
@@ -94,7 +104,8 @@ pub(super) fn call(parsed: &Parsed<'_>) -> Result<Option<Call>, Quit> {
         "" | "build" => parsed.on("check").then_some(Method::Check),
         other => {
             let quit = parsed.wrong(format!("--call {other} is not supported by tug"));
-            return Err(quit.with_hint("tug knows --call build, check, outline and targets"));
+            let hint = "tug knows --call build, check, outline and targets";
+            return Err(refused(quit).with_hint(hint));
         }
     };
     let (mut json, mut ignore_status) = (false, false);
@@ -104,7 +115,11 @@ pub(super) fn call(parsed: &Parsed<'_>) -> Result<Option<Call>, Quit> {
             "format=text" => json = false,
             "ignorestatus" | "ignorestatus=true" => ignore_status = true,
             "ignorestatus=false" => ignore_status = false,
-            other => return Err(parsed.wrong(format!("invalid print function option {other:?}"))),
+            other => {
+                return Err(refused(
+                    parsed.wrong(format!("invalid print function option {other:?}")),
+                ));
+            }
         }
     }
     Ok(method.map(|method| Call { method, json, ignore_status }))
@@ -138,7 +153,6 @@ fn refuse_attestations(parsed: &Parsed<'_>) -> Result<(), Quit> {
     Ok(())
 }
 
-/// The caller's `SOURCE_DATE_EPOCH` counts as a build argument.
 /// `TUG_BUILD_CACHE`
 fn cache_budget(parsed: &Parsed<'_>) -> Result<Option<u64>, Quit> {
     let Some(text) = crate::environment::build_cache() else { return Ok(None) };
@@ -147,15 +161,20 @@ fn cache_budget(parsed: &Parsed<'_>) -> Result<Option<u64>, Quit> {
     Ok(u64::try_from(bytes).ok())
 }
 
-fn build_args(parsed: &Parsed<'_>) -> std::collections::BTreeMap<String, String> {
+/// The caller's `SOURCE_DATE_EPOCH` counts as a build argument.
+fn build_args(parsed: &Parsed<'_>) -> Result<std::collections::BTreeMap<String, String>, Quit> {
     const EPOCH: &str = "SOURCE_DATE_EPOCH";
-    let mut args = sources::build_args(parsed.list("build-arg"));
+    let list = parsed.list("build-arg");
+    if let Some(text) = list.iter().find(|text| text.is_empty() || text.starts_with('=')) {
+        return Err(parsed.wrong(format!("invalid key-value pair {text:?}: empty key")));
+    }
+    let mut args = sources::build_args(list);
     if !args.contains_key(EPOCH)
         && let Some(epoch) = crate::environment::variable(EPOCH).filter(|text| !text.is_empty())
     {
         args.insert(EPOCH.to_owned(), epoch);
     }
-    args
+    Ok(args)
 }
 
 fn refuse(parsed: &Parsed<'_>) -> Result<(), Quit> {
@@ -196,7 +215,8 @@ fn platforms(parsed: &Parsed<'_>) -> Result<Vec<tug_build::Platform>, Quit> {
 /// `--tag`, and the names that outputs have.
 fn tags(parsed: &Parsed<'_>, more: &[String]) -> Result<Vec<ImageReference>, Quit> {
     let read = |text: &str| {
-        let reference = pull::reference(text)?;
+        let reference = ImageReference::parse(text)
+            .map_err(|error| Quit::invalid(format!("invalid tag {text:?}: {error}")))?;
         match reference.digest() {
             Some(_) => Err(Quit::invalid(format!(
                 "invalid tag {text:?}: refusing to create a tag with a digest reference"
@@ -247,16 +267,18 @@ fn limits(parsed: &Parsed<'_>) -> Result<HostConfig, Quit> {
         Some("-1") => -1,
         _ => bytes("memory-swap")?,
     };
-    let network = parsed.read("network", |text: &str| match text {
+    let network = |text: &str| match text {
         "" | "default" | "bridge" => Ok(String::new()),
         "none" | "host" => Ok(text.to_owned()),
         other => {
             Err(format!("network mode {other:?} not supported by a build: default, none or host"))
         }
-    })?;
+    };
+    let network = parsed.read("network", network).map_err(refused)?;
+    let extra_hosts = parsed.read_all("add-host", host::extra_host).map_err(refused)?;
     Ok(HostConfig {
         network_mode: network.unwrap_or_default(),
-        extra_hosts: Some(parsed.read_all("add-host", host::extra_host)?).filter(|l| !l.is_empty()),
+        extra_hosts: Some(extra_hosts).filter(|list| !list.is_empty()),
         shm_size: bytes("shm-size")?,
         ulimits: parsed.read_all("ulimit", host::ulimit)?,
         memory: bytes("memory")?,
