@@ -9,7 +9,7 @@ PACKAGES=(
   musl-tools           # the same for the static binary
   debootstrap          # the Debian base image
   ca-certificates curl jq python3 shellcheck
-  strace nftables iproute2 util-linux bsdutils e2fsprogs file   # tests and benchmarks look at tug from outside
+  strace nftables iproute2 util-linux bsdutils e2fsprogs xfsprogs file   # tests and benchmarks look at tug from outside
 )
 NEXTEST=0.9.148
 

@@ -277,6 +277,11 @@ pub struct ContentCopier {
 }
 
 impl ContentCopier {
+    /// Whether blocks of files on this device can be shared with the copies, as far as is known.
+    pub fn may_share(&self, device: u64) -> bool {
+        self.unshared != Some(device)
+    }
+
     /// Copies `size` bytes of an open file on `device` into an empty one: blocks are shared where the file
     /// system can, else copied stretch by stretch, leaving holes as they are. Always to the same file
     /// system.
@@ -294,7 +299,7 @@ impl ContentCopier {
             return Ok(());
         }
         // All blocks at once, where that exists.
-        if self.unshared != Some(device) {
+        if self.may_share(device) {
             match rustix::fs::ioctl_ficlone(to, from) {
                 Ok(()) => return Ok(()),
                 Err(Errno::OPNOTSUPP | Errno::XDEV | Errno::NOTTY) => self.unshared = Some(device),

@@ -7,9 +7,10 @@ use crate::files::copy::{Manner, Writer};
 use crate::files::mode::ModeChange;
 use crate::files::overlay::Overlay;
 use crate::files::owner::{self, Owner};
+use crate::files::pattern::is_wild;
 use crate::files::rooted;
 use crate::files::target::Target;
-use crate::files::tree::{Entry, Found, Tree, is_wild};
+use crate::files::tree::{Entry, Found, Tree};
 use crate::ignore::Rules;
 use crate::ops::{Copy, CopySource, Layer, Output, layers};
 use crate::progress::Event;
@@ -36,7 +37,7 @@ struct Selected {
 enum Source {
     Tree(Arc<Tree>),
     /// Of layers: the mount lives as long as its tree is used.
-    Stage(Tree, #[expect(dead_code, reason = "keeps the mount")] Overlay),
+    Stage(Box<Tree>, #[expect(dead_code, reason = "keeps the mount")] Overlay),
 }
 
 impl Source {
@@ -61,12 +62,14 @@ impl Worker<'_> {
         match output {
             Some(Output::Context(tree)) => Ok(Source::Tree(tree.clone())),
             other => {
-                let overlay = self.read_files(&layers(other))?;
+                let layers = layers(other);
+                let overlay = self.read_files(&layers)?;
                 let root = overlay
                     .root()
                     .try_clone_to_owned()
                     .map_err(|source| BuildError::Overlay { source })?;
-                Ok(Source::Stage(Tree::stage(root), overlay))
+                let tree = Tree::stage(root).made_of(&self.trees(&layers));
+                Ok(Source::Stage(Box::new(tree), overlay))
             }
         }
     }

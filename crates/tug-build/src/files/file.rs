@@ -163,9 +163,12 @@ impl<'a> Files<'a> {
         let mode = self.manner.mode(&entry.stat);
         let copy = create(place, last, target, mode & Mode::from_raw_mode(0o777))?;
         let size = u64::try_from(entry.stat.st_size).unwrap_or(0);
-        hand.content
-            .copy(&file, &copy, entry.stat.st_dev, size)
-            .map_err(on("copy", &entry.path))?;
+        let below = self.from.device_below().filter(|device| hand.content.may_share(*device));
+        let content = match below.and_then(|device| Some((self.from.open_below(entry)?, device))) {
+            Some((below, device)) => hand.content.copy(&below, &copy, device, size),
+            None => hand.content.copy(&file, &copy, entry.stat.st_dev, size),
+        };
+        content.map_err(on("copy", &entry.path))?;
         hand.done.bytes += size;
         self.attributes(&entry.stat, &file, &copy, target)?;
         let after = rustix::fs::fstat(&file).map_err(on("look at", &entry.path))?;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`rooted`] | names below a directory, links resolved inside of it |
 //! | [`tree`] | what a pattern selects, and the digests of it |
+//! | [`pattern`] | what a pattern matches |
 //! | [`index`] | digests remembered by what stat says |
 //! | [`target`] | the layer being made, over those below it |
 //! | [`copy`] | entries into it: where they go, and directories |
@@ -16,6 +17,7 @@ pub(crate) mod index;
 pub(crate) mod mode;
 pub(crate) mod overlay;
 pub(crate) mod owner;
+pub(crate) mod pattern;
 pub(crate) mod rooted;
 pub(crate) mod target;
 pub(crate) mod tree;

@@ -1,6 +1,7 @@
 //! The files of a context or of a stage: what a pattern selects there, and what is below it, with digests.
 
 use super::index::{Index, Mark, Sum, now};
+use super::pattern::{glob, is_wild};
 use super::rooted;
 use crate::ignore::Rules;
 use rustix::fs::{FileType, OFlags, Stat};
@@ -38,6 +39,8 @@ pub(crate) struct Tree {
     index: Option<Mutex<Index>>,
     /// Whose files they are counts.
     owners: bool,
+    /// The directories an overlay shows as this one, uppermost first, and the device they are on.
+    layers: Option<(u64, Vec<OwnedFd>)>,
 }
 
 /// Something a pattern selects.
@@ -71,12 +74,48 @@ impl Entry {
 impl Tree {
     /// A build context: whoever owns its files, in images they are root's.
     pub(crate) fn context(root: OwnedFd, rules: Rules, index: Index) -> Self {
-        Self { root, rules, index: Some(Mutex::new(index)), owners: false }
+        Self { root, rules, index: Some(Mutex::new(index)), owners: false, layers: None }
     }
 
     /// The files of a stage or an image.
     pub(crate) fn stage(root: OwnedFd) -> Self {
-        Self { root, rules: Rules::default(), index: None, owners: true }
+        Self { root, rules: Rules::default(), index: None, owners: true, layers: None }
+    }
+
+    /// Tells where its files really are: an overlay keeps them from sharing blocks with their copies.
+    pub(crate) fn made_of(self, layers: &[std::path::PathBuf]) -> Self {
+        let open = || -> Result<(u64, Vec<OwnedFd>), Errno> {
+            let dirs: Vec<OwnedFd> =
+                layers.iter().map(|path| rooted::open_root(path)).collect::<Result<_, _>>()?;
+            let first = dirs.first().ok_or(Errno::NOENT)?;
+            Ok((rustix::fs::fstat(first)?.st_dev, dirs))
+        };
+        let layers = if layers.len() > 1 { open().ok() } else { None };
+        Self { layers, ..self }
+    }
+
+    /// The device of the layers an overlay shows.
+    pub(super) fn device_below(&self) -> Option<u64> {
+        self.layers.as_ref().map(|(device, _)| *device)
+    }
+
+    /// The file an overlay shows as this entry.
+    pub(super) fn open_below(&self, entry: &Entry) -> Option<OwnedFd> {
+        let (device, dirs) = self.layers.as_ref()?;
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW;
+        let file =
+            dirs.iter().find_map(|dir| rooted::open(dir.as_fd(), &entry.path, flags).ok())?;
+        // An overlay shows the file's own number as long as all layers are on one file system.
+        let stat = rustix::fs::fstat(&file).ok()?;
+        let same = stat.st_dev == *device
+            && (stat.st_ino, stat.st_size, stat.st_mtime, stat.st_mtime_nsec)
+                == (
+                    entry.stat.st_ino,
+                    entry.stat.st_size,
+                    entry.stat.st_mtime,
+                    entry.stat.st_mtime_nsec,
+                );
+        (same && rooted::kind(&stat) == FileType::RegularFile).then_some(file)
     }
 
     pub(crate) fn root(&self) -> BorrowedFd<'_> {
@@ -415,148 +454,10 @@ fn clean(parts: &[&str]) -> Vec<u8> {
     kept.join("/").into_bytes()
 }
 
-/// Whether a name holds wildcards of Go's `filepath.Match`.
-pub(crate) fn is_wild(name: &str) -> bool {
-    let mut chars = name.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '*' | '?' | '[' => return true,
-            '\\' => drop(chars.next()),
-            _ => {}
-        }
-    }
-    false
-}
-
-/// Whether Go's `filepath.Match` takes it for a pattern at all.
-pub(crate) fn is_pattern(pattern: &str) -> bool {
-    let mut rest = pattern.chars().peekable();
-    while let Some(c) = rest.next() {
-        match c {
-            '\\' if rest.next().is_none() => return false,
-            '[' => {
-                rest.next_if_eq(&'^');
-                let mut empty = true;
-                while empty || rest.next_if_eq(&']').is_none() {
-                    empty = false;
-                    let low = is_class_end(&mut rest);
-                    let high = rest.next_if_eq(&'-').is_none() || is_class_end(&mut rest);
-                    if !low || !high {
-                        return false;
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    true
-}
-
-/// Takes one end of a range; `-` and `]` only behind a backslash.
-fn is_class_end(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) -> bool {
-    match rest.next() {
-        Some('\\') => rest.next().is_some(),
-        Some(c) => c != '-' && c != ']',
-        None => false,
-    }
-}
-
-/// Go's `filepath.Match` on one name, whose bytes that are no text count as one character each.
-fn glob(pattern: &str, name: &[u8]) -> bool {
-    let pattern: Vec<char> = pattern.chars().collect();
-    let mut chars = Vec::with_capacity(name.len());
-    for chunk in name.utf8_chunks() {
-        chars.extend(chunk.valid().chars());
-        chars.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
-    }
-    let name = chars;
-    glob_at(&pattern, &name)
-}
-
-fn glob_at(pattern: &[char], name: &[char]) -> bool {
-    let Some((first, rest)) = pattern.split_first() else { return name.is_empty() };
-    match first {
-        '*' => (0..=name.len()).any(|skip| glob_at(rest, &name[skip..])),
-        '?' => name.split_first().is_some_and(|(_, after)| glob_at(rest, after)),
-        '[' => {
-            let Some((c, after)) = name.split_first() else { return false };
-            let Some((matched, rest)) = class(rest, *c) else { return false };
-            matched && glob_at(rest, after)
-        }
-        '\\' => match (rest.split_first(), name.split_first()) {
-            (Some((escaped, rest)), Some((c, after))) => escaped == c && glob_at(rest, after),
-            _ => false,
-        },
-        literal => {
-            name.split_first().is_some_and(|(c, after)| c == literal && glob_at(rest, after))
-        }
-    }
-}
-
-/// `a-z]` after its bracket: whether it holds the character, and what follows.
-fn class(mut pattern: &[char], c: char) -> Option<(bool, &[char])> {
-    let negated = pattern.first() == Some(&'^');
-    if negated {
-        pattern = &pattern[1..];
-    }
-    let mut matched = false;
-    let mut first = true;
-    loop {
-        let one = |pattern: &mut &[char]| -> Option<char> {
-            let (c, rest) = pattern.split_first()?;
-            *pattern = rest;
-            if *c == '\\' {
-                let (c, rest) = pattern.split_first()?;
-                *pattern = rest;
-                return Some(*c);
-            }
-            Some(*c)
-        };
-        if pattern.first() == Some(&']') && !first {
-            return Some((matched != negated, &pattern[1..]));
-        }
-        first = false;
-        let low = one(&mut pattern)?;
-        let high = match pattern.first() {
-            Some('-') => {
-                pattern = &pattern[1..];
-                one(&mut pattern)?
-            }
-            _ => low,
-        };
-        matched |= (low..=high).contains(&c);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
-
-    #[test]
-    fn patterns_match_as_in_go() {
-        for (pattern, name, expected) in [
-            ("*", "abc", true),
-            ("*c", "abc", true),
-            ("a*b*c", "axxbyyc", true),
-            ("a?c", "abc", true),
-            ("a?c", "ac", false),
-            ("[a-c]x", "bx", true),
-            ("[^a-c]x", "bx", false),
-            ("[^a-c]x", "dx", true),
-            ("\\*", "*", true),
-            ("\\*", "a", false),
-            ("[\\]]", "]", true),
-            ("a[", "a[", false),
-            ("*.go", ".go", true),
-        ] {
-            assert_eq!(glob(pattern, name.as_bytes()), expected, "{pattern} {name}");
-            assert_eq!(is_pattern(pattern), pattern != "a[", "{pattern}");
-        }
-        for pattern in ["[]a]", "[-a]", "[a-]", "[a", "[^]", "a\\"] {
-            assert!(!is_pattern(pattern), "{pattern}");
-        }
-    }
 
     fn tree(top: &std::path::Path) -> Tree {
         Tree::stage(rooted::open_root(top).unwrap())

@@ -3,7 +3,7 @@
 use super::{Lowering, Place, StageState};
 use crate::error::BuildError;
 use crate::files::mode::ModeChange;
-use crate::files::tree::is_pattern;
+use crate::files::pattern::is_pattern;
 use crate::ops::{Copy, CopySource, Git, Http, Info, Op};
 use tug_dockerfile::{Add, Copy as CopyInstruction, Paths, Span};
 use tug_git::Remote;

@@ -70,10 +70,14 @@ impl Engine {
         let unsettled = self.store.is_unsettled(Duration::ZERO)?;
         // What cannot be asked about now, the next command asks about.
         let leftovers = || self.store.has_leftovers().unwrap_or(false);
-        if (unsettled || leftovers()) && self.start_sweeper(&[]).is_err() && unsettled {
-            self.store.settle()?;
+        if !unsettled && !leftovers() {
+            return Ok(());
         }
-        Ok(())
+        match self.start_sweeper(&[]) {
+            // Leftovers can wait.
+            Err(_) if unsettled => Ok(self.store.settle()?),
+            _ => Ok(()),
+        }
     }
 
     #[expect(clippy::disallowed_methods, reason = "the binary starts itself")]

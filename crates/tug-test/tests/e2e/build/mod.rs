@@ -15,6 +15,7 @@ mod release;
 mod secrets;
 mod seeds;
 mod shared;
+mod sharing;
 mod stages;
 
 use std::path::{Path, PathBuf};
