@@ -33,6 +33,7 @@ topic!(
     heredocs
     ignore
     malformed
+    projects
     run
     stages
     syntax
