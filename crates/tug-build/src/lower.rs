@@ -13,7 +13,9 @@ use crate::ops::{Info, Layer, Op};
 use crate::request::{BuildRequest, NamedContext};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tug_dockerfile::{Diagnostic, Dockerfile, GlobalScope, Inputs, Instruction, Platform, Span};
+use tug_dockerfile::{
+    Diagnostic, Dockerfile, GlobalScope, Inputs, Instruction, Platform, Span, StageGraph,
+};
 use tug_solver::{Graph, VertexId};
 
 /// An image to build on.
@@ -171,6 +173,10 @@ impl<'a> Lowering<'a> {
     /// The wanted stage. `asked`: the platform was given, and the image is said to be for it.
     fn target(&mut self, asked: bool) -> Result<Target, BuildError> {
         let target = target(self.file, self.request)?;
+        // In the file's order none has to begin another first: a chain of hundreds would fill the stack.
+        for stage in self.ahead(target)? {
+            self.stage(stage)?;
+        }
         self.stage(target)?;
         let state = self.states[target].take().ok_or(BuildError::NoStage)?;
         let mut image = state.image;
@@ -184,6 +190,23 @@ impl<'a> Lowering<'a> {
             image.variant.clone_from(&platform.variant);
         }
         Ok(Target { files: state.files, image, platform })
+    }
+
+    /// The stages the target needs, those aside that a context stands for.
+    fn ahead(&self, target: usize) -> Result<BTreeSet<usize>, BuildError> {
+        let graph =
+            StageGraph::new(self.file, self.global).map_err(|error| self.diagnostic(error))?;
+        let replaced = |stage: usize| {
+            let name = self.file.stages[stage].name.as_ref();
+            name.is_some_and(|name| self.request.contexts.contains_key(&name.value))
+        };
+        let (mut found, mut waiting) = (BTreeSet::new(), vec![target]);
+        while let Some(stage) = waiting.pop() {
+            if !replaced(stage) && found.insert(stage) {
+                waiting.extend(graph.taken(stage));
+            }
+        }
+        Ok(found)
     }
 
     pub(crate) fn add(&mut self, op: Op, inputs: Vec<VertexId>, info: Info) -> VertexId {

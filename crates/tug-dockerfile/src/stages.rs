@@ -188,6 +188,11 @@ impl StageGraph {
         found
     }
 
+    /// The stages whose files or configuration a stage takes itself.
+    pub fn taken(&self, stage: usize) -> Vec<usize> {
+        self.needs(stage).map(|(needed, _)| needed).collect()
+    }
+
     /// The stages a stage needs itself, and where it says so.
     fn needs(&self, stage: usize) -> impl Iterator<Item = (usize, Option<Span>)> + '_ {
         let links = &self.stages[stage];

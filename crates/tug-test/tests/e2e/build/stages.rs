@@ -92,3 +92,16 @@ fn arguments_before_from_and_platforms() {
     let arch = if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" };
     assert_eq!(in_app(&s, "cat /seen"), format!("|inner|{arch}|linux/{arch}"));
 }
+
+#[test]
+fn a_chain_of_stages_may_be_long() {
+    let s = Sandbox::new();
+    let mut dockerfile = "FROM busybox AS s0\nRUN echo first > /f\n".to_owned();
+    for number in 1..600 {
+        dockerfile += &format!("FROM s{} AS s{number}\nLABEL l={number}\n", number - 1);
+    }
+    let p = Project::new(&s, &dockerfile, &[]);
+    p.build(&s, &[]);
+    assert_eq!(super::config(&s, "app")["Labels"]["l"], "599");
+    p.try_build(&s, &["--check"]).ok();
+}
