@@ -53,6 +53,18 @@ fuzz_seeds() {
     dockerfile) printf '# syntax=docker/dockerfile:1\nARG V=1\nFROM a:${V:-2} AS b\nRUN --mount=type=cache,target=/x <<E\nls\nE\nCOPY --from=b --chown=1:1 a* /b/\nCMD ["x"]\n' >"$corpus/stages" ;;
     ignore) printf '# logs\n*.log\n**/tmp/*\n!a/b/[c-d]?.txt\n/build/\n' >"$corpus/rules" ;;
     words) printf '"${a:-x}" ${b:+y} \047$a\047 ${a#b*} ${a%%%%/d} ${a/c/e} \\$a' >"$corpus/operators" ;;
+    git)
+      printf '[h.lan]:22,*.lan,!x.lan ssh-rsa AAAA\n|1|AAAA|AAAA ssh-rsa AAAA\n@revoked * ssh-rsa AAAA\n' >"$corpus/known"
+      printf 'https://me@h.lan/a.git?ref=v1&subdir=d%%20e&checksum=ab&submodules=0#v1:d' >"$corpus/address"
+      scratch=$(mktemp -d)
+      (cd "$scratch" && export HOME=$scratch GIT_CONFIG_NOSYSTEM=1 && git init -q . && mkdir d && seq 1 2000 >d/long && ln -s d l \
+        && git add . && git -c user.name=n -c user.email=e commit -qm one && seq 1 2001 >long && git add . \
+        && git -c user.name=n -c user.email=e commit -qm two && git -c user.name=n -c user.email=e tag -am t v1 \
+        && git pack-objects -q --all --stdout </dev/null | head -c -20 >pack && id=$(git rev-parse HEAD) \
+        && { git upload-pack --advertise-refs .; printf '\377\377'; cat pack; } >"$corpus/zero" \
+        && { printf '000eversion 2\n0012fetch=shallow\n0000\377'; printf '%04x%s HEAD symref-target:refs/heads/a\n0000' $((4 + 40 + 33)) "$id"; printf '\377'; cat pack; } >"$corpus/two")
+      rm -rf "$scratch"
+      ;;
     tar)
       scratch=$(mktemp -d)
       (cd "$scratch" && mkdir -p d/e && echo hi >d/f && ln -s /etc/passwd d/l && ln d/f d/h && mkfifo d/p && touch d/.wh.x d/.wh..wh..opq \

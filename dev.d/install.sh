@@ -9,6 +9,7 @@ PACKAGES=(
   musl-tools           # the same for the static binary
   debootstrap          # the Debian base image
   ca-certificates curl jq python3 shellcheck
+  git openssh-client openssl   # servers of repositories in tests
   strace nftables iproute2 util-linux bsdutils e2fsprogs xfsprogs file   # tests and benchmarks look at tug from outside
 )
 NEXTEST=0.9.148
@@ -27,6 +28,10 @@ install_all() {
   unpack_tool docker-registry usr/bin/docker-registry
   unpack_tool busybox-static bin/busybox
   unpack_tool umoci usr/bin/umoci
+  unpack_tool openssh-server usr/sbin/sshd
+  unpack_tool lighttpd usr/sbin/lighttpd
+  unpack_tool lighttpd-mod-openssl usr/lib/lighttpd/mod_openssl.so
+  unpack_tool libwrap0 "usr/lib/$(uname -m)-linux-gnu/libwrap.so.0"
   install_foreign
   install_target
   install_nextest
@@ -46,14 +51,14 @@ apt_update() {
 
 # unpack_tool PACKAGE FILE: $TOOLS/FILE from a package that is not to be installed.
 unpack_tool() {
-  [ -x "$TOOLS/$2" ] && return
+  [ -e "$TOOLS/$2" ] && return
   say "unpacking $1 into ${TOOLS#"$ROOT"/}"
   apt_update
   local scratch
   scratch=$(mktemp -d)
   (cd "$scratch" && apt-get download -qq -o APT::Sandbox::User=root "$1" >&2) || die "apt-get could not download $1"
   mkdir -p "$TOOLS" && dpkg -x "$scratch"/*.deb "$TOOLS" && rm -r "$scratch"
-  [ -x "$TOOLS/$2" ] || die "$1 holds no $2"
+  [ -e "$TOOLS/$2" ] || die "$1 holds no $2"
 }
 
 install_target() {

@@ -40,6 +40,8 @@ pub struct Cancel(Arc<CancelState>);
 #[derive(Default)]
 struct CancelState {
     asked: AtomicBool,
+    /// Downloads that wait for a server.
+    waiting: tokio::sync::Notify,
     steps: Mutex<BTreeMap<usize, StepKiller>>,
 }
 
@@ -54,6 +56,7 @@ impl Cancel {
 
     pub(crate) fn end_steps(&self) {
         self.0.asked.store(true, Ordering::SeqCst);
+        self.0.waiting.notify_waiters();
         let steps = self.0.steps.lock().unwrap_or_else(PoisonError::into_inner).clone();
         steps.values().for_each(StepKiller::kill);
     }
@@ -62,6 +65,16 @@ impl Cancel {
         match self.0.asked.load(Ordering::SeqCst) {
             true => Err(BuildError::Cancelled),
             false => Ok(()),
+        }
+    }
+
+    /// Ends when the build is to end.
+    pub(crate) async fn cancelled(&self) {
+        let mut told = std::pin::pin!(self.0.waiting.notified());
+        // From here on nothing is missed.
+        told.as_mut().enable();
+        if self.check().is_ok() {
+            told.await;
         }
     }
 

@@ -1,5 +1,6 @@
 //! Why a build failed.
 
+use crate::execute::git::SshError;
 use crate::files::copy::CopyError;
 use crate::files::owner::OwnerError;
 use crate::files::tree::TreeError;
@@ -34,8 +35,10 @@ pub enum BuildError {
     LaterStage { name: String },
     #[error("git repository {url}")]
     Git { url: String, source: Box<tug_git::Error> },
-    #[error("git repository {url}: expected checksum to match {expected}, got {actual}")]
-    Commit { url: String, expected: String, actual: String },
+    #[error("git repository {url}")]
+    Ssh { url: String, source: Box<SshError> },
+    #[error("git repository {url}: the address and the instruction disagree about {what}")]
+    GitTwice { url: String, what: &'static str },
     #[error("git repository {url}: the submodule {path} {why}")]
     Submodule { url: String, path: String, why: &'static str },
     #[error("source can't be a URL for COPY: {url}")]
@@ -155,6 +158,16 @@ impl BuildError {
         }
     }
 
+    /// A repository that cannot be had.
+    pub(crate) fn git(url: &str, source: tug_git::Error) -> Self {
+        Self::Git { url: tug_git::redacted(url), source: Box::new(source) }
+    }
+
+    /// One that cannot be had over ssh.
+    pub(crate) fn ssh(url: &str, source: SshError) -> Self {
+        Self::Ssh { url: tug_git::redacted(url), source: Box::new(source) }
+    }
+
     /// A file operation that failed.
     pub(crate) fn files(
         action: &'static str,
@@ -219,6 +232,7 @@ impl Explain for BuildError {
             Self::At { error, .. } | Self::Step { error, .. } => error.kind(),
             Self::Image { source, .. } => source.kind(),
             Self::Git { source, .. } => source.kind(),
+            Self::Ssh { source, .. } => source.kind(),
             Self::Engine(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Unpack { source, .. } => source.kind(),
@@ -256,6 +270,7 @@ impl Explain for BuildError {
                 "raise TUG_BUILD_CACHE, or make room with `tug builder prune --all`".to_owned(),
             ),
             Self::Git { source, .. } => source.hint(),
+            Self::Ssh { source, .. } => source.hint(),
             Self::ReadDockerfile { .. } => {
                 Some("name it with -f when it is called otherwise or is elsewhere".to_owned())
             }

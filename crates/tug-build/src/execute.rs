@@ -6,6 +6,7 @@ mod download;
 mod files;
 pub(crate) mod git;
 mod mounts;
+mod waiting;
 pub(crate) mod web;
 
 use crate::build::Cancel;

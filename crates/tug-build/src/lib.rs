@@ -29,10 +29,11 @@ mod prune;
 mod request;
 mod share;
 mod signal;
+mod ssh;
 
 pub use build::{Build, Built, Cancel, Checked, FailedState, is_compressed, unpack_context};
 pub use error::BuildError;
-pub use execute::git::{Login, clone, is_git};
+pub use execute::git::{Access, Login, SshError, clone, is_git};
 pub use execute::web::{Fetched, fetch};
 pub use explain::Explanation;
 pub use files::copy::CopyError;
@@ -44,4 +45,5 @@ pub use request::{
     Annotation, AnnotationLevel, BuildRequest, CachePlace, CacheTo, DockerfileSource, FilesTo,
     NamedContext, Secret,
 };
+pub use ssh::{Agent, KeyError, Ssh};
 pub use tug_dockerfile::{Outline, Platform, Report, Targets, csv_fields};

@@ -47,8 +47,10 @@ pub(crate) struct Git {
     pub subdir: String,
     pub keep_git_dir: bool,
     pub no_submodules: bool,
-    /// The commit it must be.
+    /// How the commit, or its tag, must begin.
     pub checksum: Option<String>,
+    /// The commit is the checksum's.
+    pub by_commit: bool,
 }
 
 /// `COPY` and `ADD`. Input 0 is what it is copied onto, unless `link`; the others are what `from` numbers.
@@ -191,7 +193,9 @@ pub(crate) enum Output {
 /// A commit of a repository.
 pub(crate) struct Commit {
     pub git: Git,
-    pub id: tug_git::Oid,
+    pub found: tug_git::Found,
+    /// What it is known by: the commit, and with `.git` the ref.
+    pub id: String,
     /// Where its files are, once they are.
     pub files: std::sync::Mutex<Option<std::path::PathBuf>>,
 }

@@ -1,5 +1,6 @@
 //! What a build is asked for.
 
+use crate::ssh::Ssh;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
@@ -24,8 +25,8 @@ pub struct BuildRequest {
     pub contexts: BTreeMap<String, NamedContext>,
     /// `--secret`, by id.
     pub secrets: BTreeMap<String, Secret>,
-    /// `--ssh`: sockets of agents, by id.
-    pub ssh: BTreeMap<String, PathBuf>,
+    /// `--ssh`
+    pub ssh: Ssh,
     /// `--label`
     pub labels: BTreeMap<String, String>,
     /// `--allow`: rights that `RUN` may ask for.

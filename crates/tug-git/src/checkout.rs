@@ -4,6 +4,9 @@ use crate::error::Error;
 use crate::index;
 use crate::object::{Commit, Entry, EntryKind, Kind, Oid, entries, header, tagged};
 use crate::pack::Pack;
+use crate::protocol::Found;
+use crate::remote::redacted;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write;
@@ -24,31 +27,56 @@ pub struct Checkout {
     pub modules: Option<Vec<u8>>,
 }
 
-/// Writes the files of a commit, or of one of its directories, into an empty directory. `url`: with a `.git`
-/// that came from there.
+/// Tags of tags.
+const DEEPEST_TAG: usize = 16;
+
+/// Where files go.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// A directory.
+    pub root: &'a Path,
+    /// One below it, which is empty.
+    pub files: &'a Path,
+}
+
+/// A `.git` that stays.
+#[derive(Clone, Copy, Debug)]
+pub struct Kept<'a> {
+    /// Where the repository came from.
+    pub url: &'a str,
+    /// Where below the root it is: a submodule's is in that of its repository.
+    pub dir: &'a Path,
+}
+
+/// Writes the files of a commit, or of one of its directories, into an empty directory; with a `.git` that knows the
+/// ref by its name, if wanted.
 ///
 /// # Errors
 /// When the directory is not in it, an object is broken, or the disk does not take it.
 pub fn checkout(
     pack: &Pack,
-    commit: Oid,
+    found: &Found,
     subdir: &str,
-    into: &Path,
-    url: Option<&str>,
+    target: Target<'_>,
+    kept: Option<Kept<'_>>,
 ) -> Result<Checkout, Error> {
-    let mut id = commit;
-    if pack.kind(id) == Some(Kind::Tag) {
+    let mut used = BTreeMap::new();
+    let mut id = found.id;
+    while pack.kind(id) == Some(Kind::Tag) && used.len() < DEEPEST_TAG {
+        used.insert(id, Kind::Tag);
         let content = pack.object(id, Kind::Tag)?;
         id = tagged(&content)
             .ok_or(Error::Object { id: id.to_string(), what: "the tag names nothing" })?;
     }
+    used.insert(id, Kind::Commit);
     let read = Commit::read(id, &pack.object(id, Kind::Commit)?)?;
-    let mut writer = Writer { pack, time: read.time, index: Vec::new(), done: Checkout::default() };
+    let time = read.time;
+    let mut writer = Writer { pack, time, index: Vec::new(), used, done: Checkout::default() };
     writer.done.modules = writer.modules(read.tree)?;
     let tree = writer.find(read.tree, subdir)?;
-    writer.tree(tree, into, &PathBuf::new(), 0)?;
-    if let Some(url) = url.filter(|_| subdir.is_empty()) {
-        writer.repository(id, url, &into.join(".git"))?;
+    writer.tree(tree, &target.root.join(target.files), &PathBuf::new(), 0)?;
+    if let Some(kept) = kept {
+        writer.repository(found, id, target, kept)?;
     }
     Ok(writer.done)
 }
@@ -58,6 +86,8 @@ struct Writer<'a> {
     time: i64,
     /// What `.git/index` lists.
     index: Vec<index::Line>,
+    /// What `.git/objects` holds. The pack may hold the whole history.
+    used: BTreeMap<Oid, Kind>,
     done: Checkout,
 }
 
@@ -98,9 +128,13 @@ impl Writer<'_> {
             let what = "its directories are too deep";
             return Err(Error::Object { id: tree.to_string(), what });
         }
+        self.used.insert(tree, Kind::Tree);
         for entry in self.entries(tree)? {
             let name = OsStr::from_bytes(&entry.name);
             let (path, below) = (dir.join(name), below.join(name));
+            if matches!(entry.kind, EntryKind::File { .. } | EntryKind::Link) {
+                self.used.insert(entry.id, Kind::Blob);
+            }
             match entry.kind {
                 EntryKind::Directory => {
                     directory(&path)?;
@@ -144,21 +178,38 @@ impl Writer<'_> {
     }
 
     /// A `.git` of one commit: what a shallow clone leaves, its objects each in a file.
-    fn repository(&self, commit: Oid, url: &str, git: &Path) -> Result<(), Error> {
+    fn repository(
+        &self,
+        found: &Found,
+        commit: Oid,
+        target: Target<'_>,
+        kept: Kept<'_>,
+    ) -> Result<(), Error> {
+        let git = &target.root.join(kept.dir);
+        std::fs::create_dir_all(git.parent().unwrap_or(git)).map_err(failed("create", git))?;
         for dir in
             ["", "objects", "objects/info", "objects/pack", "refs", "refs/heads", "refs/tags"]
         {
             directory(&git.join(dir))?;
         }
-        for (id, kind) in self.pack.objects() {
-            self.loose(id, kind, &git.join("objects"))?;
+        let mut place = String::new();
+        if target.files.join(".git") != kept.dir {
+            // Each knows the other's place.
+            let link = target.root.join(target.files).join(".git");
+            let text = format!("gitdir: {}\n", climbing(target.files, kept.dir));
+            std::fs::write(&link, text).map_err(failed("write", &link))?;
+            place = format!("\tworktree = {}\n", quoted(&climbing(kept.dir, target.files)));
+        }
+        for (id, kind) in &self.used {
+            self.loose(*id, *kind, &git.join("objects"))?;
         }
         let config = format!(
-            "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n\
+            "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n{place}\
              [remote \"origin\"]\n\turl = {}\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n",
-            quoted(url)
+            quoted(&redacted(kept.url))
         );
         let files = [
+            ("packed-refs", packed_refs(found, commit)),
             ("HEAD", format!("{commit}\n").into_bytes()),
             ("shallow", format!("{commit}\n").into_bytes()),
             ("config", config.into_bytes()),
@@ -196,6 +247,25 @@ fn directory(path: &Path) -> Result<(), Error> {
     std::fs::DirBuilder::new().mode(0o755).create(path).map_err(failed("create", path))?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))
         .map_err(failed("set the mode of", path))
+}
+
+/// The way from one directory to another, both below the same.
+fn climbing(from: &Path, to: &Path) -> String {
+    let up = "../".repeat(from.components().count());
+    format!("{up}{}", to.display())
+}
+
+/// The ref by which the commit was found, so that `git describe` knows it too.
+fn packed_refs(found: &Found, commit: Oid) -> Vec<u8> {
+    let mut text = String::from("# pack-refs with: peeled fully-peeled sorted \n");
+    let plain = |c: char| !c.is_control() && !c.is_whitespace();
+    if let Some(name) = found.name.as_ref().filter(|name| name.chars().all(plain)) {
+        text.push_str(&format!("{} {name}\n", found.id));
+        if found.id != commit {
+            text.push_str(&format!("^{commit}\n"));
+        }
+    }
+    text.into_bytes()
 }
 
 /// A value of git's configuration.

@@ -12,7 +12,7 @@ impl Oid {
     /// From all 40 digits.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.as_bytes();
-        if text.len() != 40 {
+        if text.len() != 40 || !text.iter().all(u8::is_ascii_hexdigit) {
             return None;
         }
         let mut bytes = [0; 20];

@@ -129,11 +129,6 @@ impl Pack {
         self.by_id.get(&id).map(|at| self.entries[*at].kind)
     }
 
-    /// All objects.
-    pub(crate) fn objects(&self) -> impl Iterator<Item = (Oid, Kind)> + '_ {
-        self.entries.iter().map(|entry| (entry.id, entry.kind))
-    }
-
     fn content(&self, at: usize, depth: usize) -> Result<Rc<Vec<u8>>, Error> {
         if let Some(known) = self.at_hand.borrow().contents.get(&at) {
             return Ok(known.clone());

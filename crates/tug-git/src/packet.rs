@@ -15,11 +15,19 @@ pub(crate) enum Packet {
     End,
 }
 
+/// The first line of a conversation. What does not even begin as a packet was not said by git.
+pub(crate) fn first(from: &mut dyn Read) -> Result<Option<String>, Error> {
+    match line(from) {
+        Err(Error::Answer { .. }) => Err(Error::NoGit),
+        answer => answer,
+    }
+}
+
 /// Reads one.
 pub(crate) fn read(from: &mut dyn Read) -> Result<Packet, Error> {
     let mut digits = [0; 4];
     from.read_exact(&mut digits).map_err(Error::talk)?;
-    let text = std::str::from_utf8(&digits).ok();
+    let text = std::str::from_utf8(&digits).ok().filter(|text| !text.starts_with('+'));
     let length = text.and_then(|text| usize::from_str_radix(text, 16).ok());
     match length.ok_or(Error::Answer { what: "a packet has no length" })? {
         0 => Ok(Packet::Flush),

@@ -1,7 +1,6 @@
 //! `ADD` of addresses and archives.
 
 use super::Worker;
-use super::web::chain;
 use crate::error::BuildError;
 use crate::files::copy::{Manner, Writer, descriptor_path};
 use crate::files::owner::Owner;
@@ -79,12 +78,7 @@ pub(super) fn unpack_into(
 impl Worker<'_> {
     pub(super) fn download(&self, http: &Http) -> Result<Output, BuildError> {
         let path = self.lease.fresh_path("download");
-        let failed = |why: String| BuildError::Download { url: http.url.clone(), why };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| failed(error.to_string()))?;
-        let (sum, modified) = runtime.block_on(self.fetch(http, &path))?;
+        let (sum, modified) = self.fetch(http, &path)?;
         let actual = format!("sha256:{}", super::files::hex(&sum));
         if let Some(expected) = http.checksum.as_ref().filter(|expected| **expected != actual) {
             return Err(BuildError::Checksum {
@@ -105,31 +99,18 @@ impl Worker<'_> {
         Ok(Output::Download(Arc::new(Download { path, file_name, sum })))
     }
 
-    async fn fetch(
+    fn fetch(
         &self,
         http: &Http,
         path: &std::path::Path,
     ) -> Result<([u8; 32], Option<i64>), BuildError> {
-        let failed = |error: reqwest::Error| BuildError::Download {
-            url: http.url.clone(),
-            why: chain(&error),
-        };
-        let client = super::web::client().map_err(failed)?;
-        let response = client.get(&http.url).send().await.map_err(failed)?;
-        let mut response = response.error_for_status().map_err(failed)?;
-        let modified = response
-            .headers()
-            .get("last-modified")
-            .and_then(|value| value.to_str().ok())
-            .and_then(|text| jiff::fmt::rfc2822::parse(text).ok())
-            .map(|time| time.timestamp().as_second());
+        let mut coming = super::web::Download::start(&http.url, self.cancel)?;
         let mut file = File::create(path).map_err(BuildError::files("create", path))?;
         let mut hash = Sha256::new();
-        while let Some(bytes) = response.chunk().await.map_err(failed)? {
-            self.cancel.check()?;
+        while let Some(bytes) = coming.next()? {
             hash.update(&bytes);
             file.write_all(&bytes).map_err(BuildError::files("write", path))?;
         }
-        Ok((hash.finalize().into(), modified))
+        Ok((hash.finalize().into(), coming.modified()))
     }
 }

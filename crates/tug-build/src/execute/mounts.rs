@@ -104,11 +104,11 @@ fn add(
         ExecMountKind::Cache { .. } => cache(worker, prepared, mount, results)?,
         ExecMountKind::Secret { .. } => return secret(worker, prepared, mount),
         ExecMountKind::Ssh { id, required } => {
-            let Some(socket) = worker.request.ssh.get(id) else {
+            let Some(agent) = worker.request.ssh.agents.get(id) else {
                 return if *required { Err(BuildError::NoSsh { id: id.clone() }) } else { Ok(()) };
             };
             prepared.env.push(("SSH_AUTH_SOCK".to_owned(), mount.target.clone()));
-            StepSource::Bind(socket.clone())
+            StepSource::Bind(agent.socket().to_owned())
         }
     };
     prepared.mounts.push(step_mount(&mount.target, source, mount.readonly)?);

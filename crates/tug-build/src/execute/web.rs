@@ -1,9 +1,10 @@
 //! Files from the web: the client, and contexts that are one file.
 
+use super::waiting::Waiting;
 use crate::build::Cancel;
 use crate::error::BuildError;
 use std::fs::File;
-use std::io::{Read, Seek, Write};
+use std::io::{Error, Read, Seek, Write};
 use std::time::Duration;
 
 /// What stands behind an address.
@@ -22,28 +23,57 @@ pub(crate) fn client() -> reqwest::Result<reqwest::Client> {
         .build()
 }
 
+/// A file that comes from the web.
+pub(super) struct Download<'a> {
+    url: &'a str,
+    cancel: &'a Cancel,
+    waiting: Waiting,
+    response: reqwest::Response,
+}
+
+impl<'a> Download<'a> {
+    /// Asks for it.
+    pub(super) fn start(url: &'a str, cancel: &'a Cancel) -> Result<Self, BuildError> {
+        let failed = |error| ended(url, cancel, error);
+        let waiting = Waiting::new(cancel).map_err(failed)?;
+        let client = client().map_err(Error::other).map_err(failed)?;
+        let answer = async { client.get(url).send().await.map_err(Error::other) };
+        let response = waiting.wait(answer).map_err(failed)?;
+        let response = response.error_for_status().map_err(Error::other).map_err(failed)?;
+        Ok(Self { url, cancel, waiting, response })
+    }
+
+    /// When the server says that it was changed, in seconds since the epoch.
+    pub(super) fn modified(&self) -> Option<i64> {
+        let value = self.response.headers().get("last-modified")?.to_str().ok()?;
+        Some(jiff::fmt::rfc2822::parse(value).ok()?.timestamp().as_second())
+    }
+
+    /// More of it; none is the end.
+    pub(super) fn next(&mut self) -> Result<Option<bytes::Bytes>, BuildError> {
+        let Self { url, cancel, waiting, response } = self;
+        let bytes = waiting.wait(async { response.chunk().await.map_err(Error::other) });
+        bytes.map_err(|error| ended(url, cancel, error))
+    }
+}
+
+/// What went wrong, unless it is only that the build was cancelled.
+fn ended(url: &str, cancel: &Cancel, error: Error) -> BuildError {
+    let url = tug_git::redacted(url);
+    cancel.check().err().unwrap_or_else(|| BuildError::Download { url, why: chain(&error) })
+}
+
 /// Downloads a context.
 ///
 /// # Errors
 /// When it cannot be had.
 pub fn fetch(url: &str, cancel: &Cancel) -> Result<Fetched, BuildError> {
-    let failed = |why: String| BuildError::Download { url: url.to_owned(), why };
-    let broken = |error: reqwest::Error| failed(chain(&error));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| failed(error.to_string()))?;
-    let file = runtime.block_on(async {
-        let response = client().map_err(broken)?.get(url).send().await.map_err(broken)?;
-        let mut response = response.error_for_status().map_err(broken)?;
-        let mut file = tempfile::tempfile().map_err(|error| failed(error.to_string()))?;
-        while let Some(bytes) = response.chunk().await.map_err(broken)? {
-            cancel.check()?;
-            file.write_all(&bytes).map_err(|error| failed(error.to_string()))?;
-        }
-        file.rewind().map_err(|error| failed(error.to_string()))?;
-        Ok::<_, BuildError>(file)
-    })?;
+    let mut download = Download::start(url, cancel)?;
+    let mut file = tempfile::tempfile().map_err(BuildError::files("create", "a temporary file"))?;
+    while let Some(bytes) = download.next()? {
+        file.write_all(&bytes).map_err(BuildError::files("write", "a temporary file"))?;
+    }
+    file.rewind().map_err(BuildError::files("read", "a temporary file"))?;
     let path = url.split(['#', '?']).next().unwrap_or(url);
     Ok(Fetched { file, name: path.rsplit('/').next().unwrap_or_default().to_owned() })
 }

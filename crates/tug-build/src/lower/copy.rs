@@ -235,15 +235,22 @@ fn history(wanted: &Wanted) -> String {
 
 /// A repository, as an instruction asks for it.
 fn git(wanted: &Wanted, text: &str) -> Result<Git, BuildError> {
-    let remote = Remote::parse(text)
-        .map_err(|source| BuildError::Git { url: text.to_owned(), source: Box::new(source) })?;
+    let remote = Remote::parse(text).map_err(|source| BuildError::git(text, source))?;
+    let twice = |what| BuildError::GitTwice { url: tug_git::redacted(text), what };
+    if wanted.keep_git_dir.zip(remote.keep_git_dir).is_some_and(|(one, other)| one != other) {
+        return Err(twice("keep-git-dir"));
+    }
+    if wanted.checksum.as_ref().zip(remote.checksum.as_ref()).is_some_and(|(a, b)| a != b) {
+        return Err(twice("the checksum"));
+    }
     Ok(Git {
-        keep_git_dir: wanted.keep_git_dir.or(remote.keep_git_dir).unwrap_or(false),
+        keep_git_dir: remote.keep_git_dir.or(wanted.keep_git_dir).unwrap_or(false),
         url: remote.url,
         reference: remote.reference,
         subdir: remote.subdir,
         no_submodules: remote.no_submodules,
-        checksum: wanted.checksum.clone(),
+        checksum: remote.checksum.or_else(|| wanted.checksum.clone()),
+        by_commit: remote.by_commit,
     })
 }
 

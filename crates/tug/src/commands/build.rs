@@ -127,7 +127,7 @@ fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
         }
     };
     let call = request::call(parsed)?;
-    let source = contexts::open(parsed)?;
+    let source = contexts::open(ctx, parsed)?;
     let request = request::request(parsed, &source)?;
     let view = build_view::open(kind).map_err(Quit::invalid)?;
     struct Shared(std::sync::Arc<dyn build_view::View>);

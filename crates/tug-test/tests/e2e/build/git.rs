@@ -2,10 +2,11 @@
 
 use super::{Project, in_app};
 use tug_test::git;
+use tug_test::lighttpd::Lighttpd;
 use tug_test::sandbox::Sandbox;
 
 /// Repositories below `srv`: `app.git` with a submodule, two branches and tags. The commits' names.
-fn repositories(s: &Sandbox) -> Vec<String> {
+pub(super) fn repositories(s: &Sandbox) -> Vec<String> {
     let script = "
         set -e; export HOME=$PWD GIT_CONFIG_NOSYSTEM=1
         export GIT_AUTHOR_DATE='2024-01-02T03:04:05Z' GIT_COMMITTER_DATE='2024-01-02T03:04:05Z'
@@ -42,7 +43,7 @@ fn repositories_are_added_at_a_ref_with_their_submodules() {
     let p = Project::new(
         &s,
         &format!(
-            "FROM busybox\nADD {url} /head\nADD {url}#v1 /v1\nADD {url}#v2:dir /dir\nADD --keep-git-dir {url}#{} /kept\n",
+            "FROM busybox\nADD {url} /head\nADD {url}#v1 /v1\nADD {url}#v2:dir /dir\nADD --keep-git-dir {url}#{} /kept\nADD --keep-git-dir {url} /whole\nADD --keep-git-dir {url}#v2 /tag\n",
             commits[1]
         ),
         &[],
@@ -67,6 +68,21 @@ fn repositories_are_added_at_a_ref_with_their_submodules() {
     p.try_build(&s, &["-o", &out]).ok();
     let seen = s.shell(&format!("cd {out}/kept && git -c safe.directory='*' status --porcelain && git -c safe.directory='*' log --format=%H && git -c safe.directory='*' fsck --strict"));
     assert_eq!(seen.ok(), commits[1], "{seen}");
+    // A submodule's is in its repository's, as git has it; the ref is there by its name.
+    let git = |place: &str, command: &str| {
+        let script = format!("cd {out}/{place} && git -c safe.directory='*' {command}");
+        s.shell(&script).ok().to_owned()
+    };
+    assert_eq!(git("whole", "status --porcelain"), "");
+    assert_eq!(
+        git("whole", "for-each-ref --format='%(refname) %(objectname)'"),
+        format!("refs/heads/main {}", commits[2])
+    );
+    assert_eq!(git("whole/sub", "rev-parse --git-dir"), format!("{out}/whole/.git/modules/sub"));
+    assert_eq!(git("whole/sub", "status --porcelain"), "");
+    assert_eq!(git("whole/sub", "log --format=%s"), "lib");
+    assert_eq!(git("tag", "describe"), "v2");
+    assert_eq!(git("tag", "fsck --strict"), "");
     // Nothing changed: nothing is fetched again. A branch that moved is seen.
     let again = p.build(&s, &[]);
     assert_eq!(super::steps(&again).1.len(), 0, "{again}");
@@ -95,7 +111,8 @@ fn what_is_not_in_a_repository_is_said() {
     fails(&format!("ADD --checksum={} {url}#v1 /a", commits[1]))
         .code(1)
         .says("expected checksum to match");
-    fails("ADD git@host:a/b.git /a").code(1).says("over ssh are not supported by tug");
+    fails(&format!("ADD {url}?what=1 /a")).code(1).says("unexpected query \"what\"");
+    fails(&format!("ADD {url}#{} /a", &commits[0][..8])).code(1).says("the repository has no");
     Project::new(&s, &format!("FROM scratch\nADD --checksum={} {url}#v1 /a\n", commits[0]), &[])
         .try_build(&s, &[])
         .ok();
@@ -155,4 +172,114 @@ fn a_token_opens_a_repository() {
     p.build(&s, &["--secret", &token]);
     assert_eq!(in_app(&s, "cat /v1/file"), "first");
     s.tug(&["build", "-t", "app", "--secret", &token, &format!("{url}#v1")]).ok();
+}
+
+#[test]
+fn a_private_authority_is_trusted_when_it_is_named() {
+    let mut s = Sandbox::new();
+    repositories(&s);
+    let start = Lighttpd::start(&s.dir().join("web"), &s.dir().join("srv"), None);
+    let Some(web) = start.unwrap_or_else(|error| panic!("{error}")) else { return };
+    let p = Project::new(
+        &s,
+        &format!(
+            "FROM busybox\nADD {0}#v1 /v1\nADD {0} /head\nADD {0}#v2 /v2\n",
+            format_args!("{}/git/app.git", web.url)
+        ),
+        &[],
+    );
+    p.try_build(&s, &[]).code(1).says("certificate");
+    s.set_env("SSL_CERT_FILE", &web.authority.to_string_lossy());
+    p.build(&s, &[]);
+    assert_eq!(
+        in_app(&s, "cat /v1/file /v2/file /head/file /head/sub/code"),
+        "first\nsecond\nthird\nlibrary"
+    );
+    s.tug(&["build", "-t", "app", &format!("{}/git/app.git#side:dir", web.url)]).ok();
+    assert_eq!(in_app(&s, "cat /x"), "x");
+    // Files alone are no server.
+    let page = format!("FROM scratch\nADD {}/x.git /a\n", web.url);
+    s.shell("mkdir -p web/x.git/info && git -C srv/app.git update-server-info && cp srv/app.git/info/refs web/x.git/info").ok();
+    Project::new(&s, &page, &[])
+        .try_build(&s, &[])
+        .code(1)
+        .says("the server does not speak git's protocol");
+}
+
+#[test]
+fn servers_of_the_old_protocol_are_spoken_to() {
+    let mut s = Sandbox::new();
+    let commits = repositories(&s);
+    let start = Lighttpd::start(&s.dir().join("web"), &s.dir().join("srv"), None);
+    let Some(web) = start.unwrap_or_else(|error| panic!("{error}")) else { return };
+    s.set_env("SSL_CERT_FILE", &web.authority.to_string_lossy());
+    let url = format!("{}/old/app.git", web.url);
+    let asked = format!(
+        "curl -sk -H 'Git-Protocol: version=2' '{url}/info/refs?service=git-upload-pack' | tr -d '\\0'"
+    );
+    assert!(!s.shell(&asked).ok().contains("version 2"), "it is to be an old one");
+    let add = |reference: &str| {
+        let text = format!("FROM busybox\nADD --keep-git-dir {url}{reference} /a\n");
+        Project::new(&s, &text, &[]).try_build(&s, &["-t", "app"])
+    };
+    let head = format!("third\nlibrary\n{}", commits[2]);
+    add("").ok();
+    assert_eq!(in_app(&s, "cat /a/file /a/sub/code /a/.git/HEAD"), head);
+    for (reference, file) in [("v1", "first"), ("v2", "second"), ("side", "second")] {
+        add(&format!("#{reference}")).ok();
+        assert_eq!(in_app(&s, "cat /a/file"), file, "{reference}");
+    }
+    add("#nowhere").code(1).says("the repository has no nowhere");
+    // It hands out only what a ref names: for another commit all of it is fetched.
+    s.shell("git -C srv/app.git update-ref -d refs/tags/v1").ok();
+    add(&format!("#{}", commits[0])).ok();
+    assert_eq!(in_app(&s, "cat /a/file /a/.git/HEAD"), format!("first\n{}", commits[0]));
+    add(&format!("#{}", "0123456789".repeat(4))).code(1).says("which none of its refs names");
+}
+
+#[test]
+fn tokens_and_headers_open_what_is_private() {
+    let mut s = Sandbox::new();
+    repositories(&s);
+    let login = Some("x-access-token:secret");
+    let start = Lighttpd::start(&s.dir().join("web"), &s.dir().join("srv"), login);
+    let Some(web) = start.unwrap_or_else(|error| panic!("{error}")) else { return };
+    s.set_env("SSL_CERT_FILE", &web.authority.to_string_lossy());
+    let host = web.url.trim_start_matches("https://").to_owned();
+    let url = format!("{}/git/app.git", web.url);
+    let p = Project::new(&s, &format!("FROM busybox\nADD {url} /a\n"), &[]);
+    for (name, text) in [
+        ("token", "secret\n"),
+        ("wrong", "guess"),
+        // The same, said in full.
+        ("header", "Basic eC1hY2Nlc3MtdG9rZW46c2VjcmV0"),
+    ] {
+        p.write(name, text);
+    }
+    let secret = |id: &str, file: &str| format!("id={id},src={}/{file}", p.path());
+    let build = |secrets: &[(&str, &str)]| {
+        let words: Vec<String> = secrets.iter().map(|(id, file)| secret(id, file)).collect();
+        let mut flags = vec!["-t", "app", "--no-cache"];
+        words.iter().for_each(|word| flags.extend(["--secret", word]));
+        p.try_build(&s, &flags)
+    };
+    build(&[]).code(1).says("401").hint("GIT_AUTH_TOKEN");
+    build(&[("GIT_AUTH_TOKEN", "wrong")]).code(1).says("401");
+    build(&[("GIT_AUTH_TOKEN.other.lan", "token")]).code(1).says("401");
+    build(&[("GIT_AUTH_TOKEN", "token")]).ok();
+    assert_eq!(in_app(&s, "cat /a/file /a/sub/code"), "third\nlibrary");
+    build(&[("GIT_AUTH_HEADER", "header")]).ok();
+    // What is of this host alone comes first.
+    let (own_token, own_header) =
+        (format!("GIT_AUTH_TOKEN.{host}"), format!("GIT_AUTH_HEADER.{host}"));
+    build(&[(&own_token, "token"), ("GIT_AUTH_TOKEN", "wrong")]).ok();
+    build(&[(&own_header, "header"), ("GIT_AUTH_HEADER", "wrong")]).ok();
+    build(&[(&own_token, "wrong"), ("GIT_AUTH_TOKEN", "token")]).code(1).says("401");
+    // A name and a password in the address; in no message.
+    let with =
+        |password: &str| url.replace("https://", &format!("https://x-access-token:{password}@"));
+    s.tug(&["build", "-t", "app", &with("secret")]).ok();
+    let refused = s.tug(&["build", "-t", "app", &with("unguessable")]);
+    refused.code(1).says("401");
+    assert!(!refused.stderr.contains("unguessable"), "{refused}");
 }

@@ -7,6 +7,7 @@ mod corpus;
 mod edits;
 mod failures;
 mod git;
+mod hanging;
 mod instructions;
 mod kills;
 mod mounts;
@@ -16,6 +17,7 @@ mod secrets;
 mod seeds;
 mod shared;
 mod sharing;
+mod ssh;
 mod stages;
 
 use std::path::{Path, PathBuf};

@@ -1,10 +1,13 @@
 //! `PATH | URL | -`: where the context is.
 
+use crate::context::Context;
+use crate::environment;
 use crate::flags::Parsed;
+use crate::interrupt;
 use crate::quit::Quit;
 use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
-use tug_build::Cancel;
+use tug_build::{Access, Agent, Cancel};
 
 /// The context, and what of it has to be removed afterwards.
 pub(super) struct Opened {
@@ -20,25 +23,30 @@ pub(super) struct Opened {
 ///
 /// # Errors
 /// When it is no directory, archive or Dockerfile.
-pub(super) fn open(parsed: &Parsed<'_>) -> Result<Opened, Quit> {
+pub(super) fn open(ctx: &Context, parsed: &Parsed<'_>) -> Result<Opened, Quit> {
     let text = parsed.first();
     if text == "-" {
         return stdin(parsed);
     }
     if !std::path::Path::new(text).exists() {
         if tug_build::is_git(text) {
-            return repository(parsed, text);
+            return repository(ctx, parsed, text);
         }
         if text.starts_with("http://") || text.starts_with("https://") {
-            let fetched = tug_build::fetch(text, &Cancel::default());
-            return archive_or_dockerfile(fetched.map_err(|error| Quit::failed(&error))?);
+            let cancel = Cancel::default();
+            let fetched = interrupt::cancelling(
+                ctx,
+                || cancel.cancel(),
+                || tug_build::fetch(text, &cancel).map_err(|error| Quit::failed(&error)),
+            )?;
+            return archive_or_dockerfile(fetched);
         }
     }
     Ok(Opened { dir: Some(PathBuf::from(text)), dockerfile: None, _temporary: None })
 }
 
 /// The files of a repository.
-fn repository(parsed: &Parsed<'_>, address: &str) -> Result<Opened, Quit> {
+fn repository(ctx: &Context, parsed: &Parsed<'_>, address: &str) -> Result<Opened, Quit> {
     let failed = |error: std::io::Error| Quit::io("make a directory for the context", &error);
     let temporary = tempfile::tempdir().map_err(failed)?;
     let dir = temporary.path().join("context");
@@ -48,8 +56,22 @@ fn repository(parsed: &Parsed<'_>, address: &str) -> Result<Opened, Quit> {
     let keep = args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR");
     let keep = keep.is_some_and(|value| value == "1" || value == "true");
     let login = tug_build::Login::of(&secrets);
-    tug_build::clone(address, &dir, keep, &login, &Cancel::default())
-        .map_err(|error| Quit::failed(&error))?;
+    let mut ssh = super::sources::ssh(parsed)?;
+    // Who asks for a repository has said so; what a Dockerfile adds has to be given an agent with --ssh.
+    if ssh.agents.is_empty()
+        && let Some(socket) = environment::variable("SSH_AUTH_SOCK")
+    {
+        ssh.agents.insert("default".to_owned(), Agent::socket_at(socket.into()));
+    }
+    let cancel = Cancel::default();
+    interrupt::cancelling(
+        ctx,
+        || cancel.cancel(),
+        || {
+            let access = Access { login: &login, ssh: &ssh, cancel: &cancel };
+            tug_build::clone(address, &dir, keep, access).map_err(|error| Quit::failed(&error))
+        },
+    )?;
     Ok(Opened { dir: Some(dir), dockerfile: None, _temporary: Some(temporary) })
 }
 

@@ -58,7 +58,6 @@ fn values(parsed: &Parsed<'_>, source: &Opened, rest: BuildRequest) -> Result<Bu
     let labels = parsed.read_all("label", container_flags::label)?.into_iter().collect();
     let contexts = parsed.read_all("build-context", sources::named_context)?;
     let secrets = parsed.read_all("secret", sources::secret)?;
-    let agents = parsed.read_all("ssh", sources::agent)?;
     Ok(BuildRequest {
         context: source.dir.clone(),
         dockerfile: dockerfile(parsed, source)?,
@@ -67,7 +66,7 @@ fn values(parsed: &Parsed<'_>, source: &Opened, rest: BuildRequest) -> Result<Bu
         build_args: build_args(parsed)?,
         contexts: contexts.into_iter().collect(),
         secrets: secrets.into_iter().collect(),
-        ssh: agents.into_iter().collect(),
+        ssh: sources::ssh(parsed)?,
         labels,
         allow: parsed.all("allow").flat_map(|list| list.split(',')).map(str::to_owned).collect(),
         no_cache: parsed.on("no-cache"),

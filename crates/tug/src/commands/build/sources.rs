@@ -1,6 +1,7 @@
 //! Values of flags that name files: secrets, agents, contexts, archives.
 
 use crate::environment;
+use crate::flags::Parsed;
 use crate::quit::Quit;
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -65,30 +66,53 @@ fn read(id: &str, path: &Path) -> Result<Vec<u8>, String> {
     })
 }
 
-/// `default`, `ID`, `ID=SOCKET`
+/// `default`, `ID`, `ID=SOCKET`, `ID=KEY[,KEY…]`
 ///
 /// # Errors
-/// When there is no agent.
-pub(super) fn agent(text: &str) -> Result<(String, PathBuf), String> {
+/// When there is no agent, and for keys that cannot be used.
+pub(super) fn agent(text: &str) -> Result<(String, tug_build::Agent), Quit> {
     use std::os::unix::fs::FileTypeExt;
-    let (id, socket) = match text.split_once('=') {
-        Some((id, socket)) => (id, Some(socket.to_owned())),
-        None => (text, None),
+    let (id, paths) = text.split_once('=').unwrap_or((text, ""));
+    let id = if id.is_empty() { "default" } else { id }.to_owned();
+    let paths = match paths {
+        "" => vec![environment::variable("SSH_AUTH_SOCK").ok_or_else(|| {
+            Quit::invalid("invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set")
+                .with_hint("`eval $(ssh-agent)` and `ssh-add`, or --ssh default=KEYFILE")
+        })?],
+        paths => paths.split(',').map(str::to_owned).collect(),
     };
-    let id = if id.is_empty() { "default" } else { id };
-    let socket = match socket {
-        Some(socket) => socket,
-        None => environment::variable("SSH_AUTH_SOCK")
-            .ok_or("invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set")?,
+    let is_socket = |path: &String| {
+        std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
     };
-    let is_socket =
-        std::fs::metadata(&socket).is_ok_and(|metadata| metadata.file_type().is_socket());
-    if !is_socket {
-        return Err(format!(
-            "{socket} is no socket of an ssh agent; keys in files are not supported by tug"
-        ));
+    let files: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
+    let agent = match paths.iter().filter(|path| is_socket(path)).count() {
+        0 => tug_build::Agent::of_keys(&files).map_err(|error| Quit::failed(&error))?,
+        1 if paths.len() == 1 => tug_build::Agent::socket_at(files[0].clone()),
+        1 => return Err(Quit::invalid("invalid combination of keys and sockets")),
+        _ => return Err(Quit::invalid("only single socket allowed")),
+    };
+    Ok((id, agent))
+}
+
+/// Who the caller is where ssh is spoken.
+///
+/// # Errors
+/// As [`agent`].
+pub(super) fn ssh(parsed: &Parsed<'_>) -> Result<tug_build::Ssh, Quit> {
+    let mut agents = BTreeMap::new();
+    for text in parsed.list("ssh") {
+        let (id, agent) = agent(&text)?;
+        if agents.contains_key(&id) {
+            return Err(Quit::invalid(format!("duplicate agent ID {id:?}")));
+        }
+        agents.insert(id, agent);
     }
-    Ok((id.to_owned(), PathBuf::from(socket)))
+    let home = environment::variable("HOME").map(PathBuf::from);
+    let mut known_hosts: Vec<PathBuf> =
+        home.into_iter().map(|home| home.join(".ssh/known_hosts")).collect();
+    known_hosts.push(PathBuf::from("/etc/ssh/ssh_known_hosts"));
+    let user = environment::variable("USER").or_else(|| environment::variable("LOGNAME"));
+    Ok(tug_build::Ssh { agents, known_hosts, user })
 }
 
 /// `NAME=PATH`, `NAME=docker-image://IMAGE`
