@@ -156,7 +156,7 @@ fn what_does_not_open_a_repository_is_said() {
     build(&format!("default={nowhere}"))
         .code(1)
         .says(&format!("read the key {nowhere}"))
-        .says("No such file");
+        .says("no such file");
     build("other=").code(1).says("make sure SSH_AUTH_SOCK is set");
     let stranger = s.dir().join("stranger");
     key(&stranger, "ed25519", "").unwrap_or_else(|error| panic!("{error}"));
