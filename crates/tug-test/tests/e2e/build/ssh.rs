@@ -175,7 +175,7 @@ fn what_does_not_open_a_repository_is_said() {
     add(&s, &closed, &["--ssh", &with(&own)])
         .code(1)
         .says("connect to 127.0.0.1 port 1")
-        .says("Connection refused");
+        .says("connection refused");
 }
 
 #[test]
