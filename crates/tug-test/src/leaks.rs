@@ -68,9 +68,9 @@ pub struct Leaks(pub Vec<String>);
 
 impl Leaks {
     /// After the sandbox at `dir`, in which containers of these ids were, has been reset. Processes
-    /// on their way out are given two seconds.
+    /// on their way out are given time: one that syncs the file system takes as long as the disk does.
     pub fn after(dir: &Path, ids: &BTreeSet<String>, network: &Network) -> Self {
-        let end = Instant::now() + Duration::from_secs(2);
+        let end = Instant::now() + Duration::from_secs(20);
         loop {
             let leaks = Self::now(dir, ids, network);
             if leaks.0.is_empty() || Instant::now() > end {
