@@ -42,6 +42,8 @@ struct CancelState {
     asked: AtomicBool,
     /// Downloads that wait for a server.
     waiting: tokio::sync::Notify,
+    /// By somebody else than the build itself.
+    for_good: AtomicBool,
     steps: Mutex<BTreeMap<usize, StepKiller>>,
 }
 
@@ -51,7 +53,18 @@ pub(crate) struct Watched<'c>(&'c Cancel, usize);
 impl Cancel {
     /// Ends everything that runs, soon.
     pub fn cancel(&self) {
+        self.0.for_good.store(true, Ordering::SeqCst);
         self.end_steps();
+    }
+
+    /// Lets steps run again that the build itself ended. False when somebody wants it to end.
+    fn resume(&self) -> bool {
+        self.0.asked.store(false, Ordering::SeqCst);
+        let go_on = !self.0.for_good.load(Ordering::SeqCst);
+        if !go_on {
+            self.0.asked.store(true, Ordering::SeqCst);
+        }
+        go_on
     }
 
     pub(crate) fn end_steps(&self) {
@@ -105,6 +118,8 @@ pub struct Built {
     pub image: Digest,
     /// The manifest, or the index over several platforms, where there is one.
     pub digest: Option<Digest>,
+    /// What an index would say of that manifest or index.
+    pub descriptor: Option<serde_json::Value>,
     /// For each step that ran, why; when asked for.
     pub explanations: Vec<Explanation>,
     /// `linux/amd64`
@@ -189,7 +204,7 @@ impl Build {
             epoch: plan.epoch,
         };
         let worker = Worker::new(means);
-        let solved = self.solve(&plan, &file.source, &worker);
+        let solved = self.solve_all(&plan, &file.source, &worker);
         for context in worker.contexts.values() {
             // The next build reads more files, that is all.
             let _ = context.save();
@@ -204,13 +219,18 @@ impl Build {
                 return Err(error);
             }
         };
-        files.iter().try_for_each(|layers| worker.ensure(layers))?;
         let made = self.export(&store, &worker, &plan, &files)?;
         worker.finish()?;
-        self.export_caches(&store, &worker, &files)?;
+        self.export_caches(&worker, &files)?;
         Engine::new(self.settings.clone()).settle_later()?;
         let explanations = worker.explanations();
-        Ok(Built { image: made.image, digest: made.digest, explanations, platform: made.platform })
+        Ok(Built {
+            image: made.image,
+            digest: made.digest,
+            descriptor: made.descriptor,
+            explanations,
+            platform: made.platform,
+        })
     }
 
     /// The platforms that are asked for; none is the machine's own, or the base images'.
@@ -233,7 +253,8 @@ impl Build {
         image.history.clear();
         let platform = target.platform.to_string();
         let whole = Whole::new(image, &layers, platform, plan.epoch);
-        if let Ok(image) = export::record(store, worker.lease(), &whole, &[], None) {
+        let engine = Engine::new(self.settings.clone());
+        if let Ok(image) = export::record(&engine, store, worker.lease(), &whole, &[], None, None) {
             let state = FailedState { image, has_shell: worker.has_program(&layers, "/bin/sh") };
             *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(state);
         }
@@ -267,6 +288,27 @@ impl Build {
         let inputs = lower::inputs(&self.request, self.request.platforms.first());
         tug_dockerfile::outline(&file, &inputs, &env)
             .map_err(|error| BuildError::Dockerfile(Box::new(error)))
+    }
+
+    /// Solves until all layers of the result are here: what a cache elsewhere promised and does not have is done.
+    fn solve_all(
+        &self,
+        plan: &Plan,
+        source: &Arc<Source>,
+        worker: &Worker<'_>,
+    ) -> Result<Vec<Vec<Layer>>, BuildError> {
+        loop {
+            let solved = self.solve(plan, source, worker).and_then(|files| {
+                files.iter().try_for_each(|layers| worker.ensure(layers))?;
+                Ok(files)
+            });
+            match solved {
+                // Each time there is one layer less that a cache is believed to have.
+                Err(BuildError::Lost { .. }) if self.cancel.resume() => {}
+                Err(BuildError::Lost { .. }) => return Err(BuildError::Cancelled),
+                solved => return solved,
+            }
+        }
     }
 
     fn solve(
@@ -511,24 +553,20 @@ impl Build {
     }
 
     /// Hands the results of steps on.
-    fn export_caches(
-        &self,
-        store: &Store,
-        worker: &Worker<'_>,
-        files: &[Vec<Layer>],
-    ) -> Result<(), BuildError> {
+    fn export_caches(&self, worker: &Worker<'_>, files: &[Vec<Layer>]) -> Result<(), BuildError> {
         let targets = self.request.cache_to.iter().filter(|to| to.place != CachePlace::Inline);
         for to in targets {
             let title = format!("exporting cache to {}", shown(&to.place));
             let exported = self.board.during(title, |_| {
-                let records = match to.all {
-                    true => worker.records()?,
-                    false => worker.records()?.within(&files.concat()),
+                let mut records = worker.records()?;
+                let layers = match to.all {
+                    true => {
+                        records = worker.at_hand(records)?;
+                        records.layers()
+                    }
+                    false => records.layers_within(&files.concat()),
                 };
-                for record in records.steps.values() {
-                    worker.ensure(&record.layers)?;
-                }
-                share::export(&Engine::new(self.settings.clone()), store, &records, to)
+                share::export(&Engine::new(self.settings.clone()), &records, &layers, to)
             });
             match exported {
                 Err(error) if !to.ignore_error => return Err(error),
@@ -551,31 +589,33 @@ impl Build {
         let records = if inline { Some(worker.records()?) } else { None };
         let wholes = plan.targets.iter().zip(files).map(|(target, layers)| {
             let mut image = target.image.clone();
-            let own = records.as_ref().map(|records| records.within(layers));
-            image.cache = own.and_then(|records| serde_json::to_value(records).ok());
+            image.cache = records.as_ref().and_then(|records| serde_json::to_value(records).ok());
             Whole::new(image, layers, target.platform.to_string(), plan.epoch)
         });
         let mut release = Release::new(wholes.collect(), request);
-        let archived = request.outputs.iter().any(|to| matches!(to, FilesTo::Archive { .. }));
-        if archived || release.several() || !request.annotations.is_empty() {
-            release.write_manifests(store, request)?;
-        }
+        let engine = Engine::new(self.settings.clone());
+        release.write_own(&engine, request)?;
+        // What names the image in the archive written last.
+        let mut archived = None;
         for output in &request.outputs {
             self.board.during("exporting to client", |_| match output {
-                FilesTo::Archive { path, docker } => {
-                    let engine = Engine::new(self.settings.clone());
-                    release.archive(&engine, path, *docker, request)
+                FilesTo::Archive(archive) => {
+                    let dir = worker.lease().dir();
+                    release
+                        .archive(&engine, dir, archive, request)
+                        .map(|made| archived = Some(made))
                 }
                 files => release.hand_out(worker, files),
             })?;
         }
-        if !request.outputs.is_empty() && !request.keep {
-            return Ok(release.exported());
+        let named = archived.as_deref();
+        if request.discard || !request.outputs.is_empty() && !request.keep {
+            return Ok(release.exported(named));
         }
         self.board.during("exporting to image", |line| {
             self.board.part(line, "exporting layers", None);
-            release.record(store, worker.lease(), &request.tags)?;
-            let made = release.exported();
+            release.record(&engine, store, worker.lease(), &request.tags)?;
+            let made = release.exported(None);
             self.board.part(line, format!("writing image {}", made.image), None);
             for tag in &request.tags {
                 self.board.part(line, format!("naming to {tag}"), None);
@@ -596,7 +636,7 @@ fn shown(place: &CachePlace) -> String {
     match place {
         CachePlace::Inline => "the image".to_owned(),
         CachePlace::Registry(reference) => reference.to_string(),
-        CachePlace::Local(dir) => dir.display().to_string(),
+        CachePlace::Local { dir, .. } => dir.display().to_string(),
     }
 }
 

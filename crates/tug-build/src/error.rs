@@ -99,10 +99,19 @@ pub enum BuildError {
     NoEmulator { platform: String },
     #[error("index annotations not supported for single platform export")]
     IndexAnnotation,
-    #[error("the {kind} output of several platforms is not supported")]
-    SeveralPlatforms { kind: &'static str },
+    #[error(
+        "docker exporter does not support exporting manifest lists, use the oci exporter instead"
+    )]
+    SeveralPlatforms,
+    #[error("cannot export annotations with \"oci-mediatypes=false\"")]
+    DockerAnnotation,
+    #[error("two outputs go to {path}")]
+    SamePlace { path: PathBuf },
     #[error("build cache {name}: {why}")]
     Cache { name: String, why: String },
+    /// The result that stood on it does not count any more: whoever solves begins again.
+    #[error("the layer {layer} of a build cache cannot be had")]
+    Lost { layer: tug_types::DiffId },
     #[error("write the archive")]
     Archive { source: tug_archive::Error },
     #[error("the build was cancelled")]
@@ -282,7 +291,7 @@ impl Explain for BuildError {
             Self::IndexAnnotation => {
                 Some("annotate the manifest, or build for several platforms".to_owned())
             }
-            Self::SeveralPlatforms { .. } => Some("type=oci takes them all".to_owned()),
+            Self::SeveralPlatforms => Some("type=oci takes them all".to_owned()),
             Self::Device { .. } | Self::SshOwner => Some("leave it out".to_owned()),
             _ => None,
         }

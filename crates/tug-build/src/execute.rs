@@ -1,10 +1,12 @@
 //! The operations: what each depends on, where results are kept, and doing them.
 
+mod borrowed;
 mod budget;
 mod command;
 mod download;
 mod files;
 pub(crate) mod git;
+mod hand_out;
 mod mounts;
 mod waiting;
 pub(crate) mod web;
@@ -18,14 +20,14 @@ use crate::files::tree::Tree;
 use crate::ops::{Info, Layer, Op, Output, layers};
 use crate::progress::{self, Board, LineId};
 use crate::request::BuildRequest;
-use crate::share::{Import, Record, Records};
+use crate::share::{Import, Record};
 use rustix::fs::FlockOperation;
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tug_engine::{Engine, Settings};
+use tug_engine::Settings;
 use tug_solver::{Event, Executor, Graph, Inputs, Key, VertexId};
 use tug_store::{Lease, NewCacheRow, Store};
 use tug_types::{DiffId, Digest, Explain as _};
@@ -34,6 +36,7 @@ use tug_types::{DiffId, Digest, Explain as _};
 const FORMAT: &str = "1";
 
 pub(crate) use budget::Budget;
+pub(crate) use hand_out::Files;
 pub(crate) use mounts::{WRITTEN, caches_dir, sweep, take_cache};
 
 /// Does what the graph says, over one store.
@@ -166,69 +169,6 @@ impl<'b> Worker<'b> {
 
     fn information(&self, vertex: VertexId) -> &Info {
         &self.info[vertex.index()]
-    }
-
-    /// Brings layers here that only a cache elsewhere has.
-    pub(crate) fn ensure(&self, layers: &[Layer]) -> Result<(), BuildError> {
-        if self.imports.is_empty() {
-            return Ok(());
-        }
-        let engine = Engine::new(self.settings.clone());
-        for layer in layers.iter().filter(|layer| !self.layers.contains(&layer.diff_id)) {
-            self.cancel.check()?;
-            for import in self.imports {
-                if import.fetch(&engine, &self.layers, &self.lease, layer.diff_id)? {
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The result of a key in a cache elsewhere.
-    fn imported(&self, key: &str) -> Option<Output> {
-        let is_here = |id: &DiffId| self.layers.contains(id);
-        let record = self.imports.iter().find_map(|import| import.find(key, is_here))?;
-        for layer in &record.layers {
-            self.lease.protect(&layer.diff_id).ok()?;
-        }
-        locked(&self.borrowed).insert(key.to_owned(), record.clone());
-        Some(Output::Layers(Arc::new(record.layers.clone())))
-    }
-
-    /// Keeps what came from elsewhere and is wholly here now.
-    fn keep_borrowed(&self) -> Result<(), BuildError> {
-        let store = locked(&self.store);
-        for (key, record) in &*locked(&self.borrowed) {
-            if !record.layers.iter().all(|layer| self.layers.contains(&layer.diff_id)) {
-                continue;
-            }
-            let result = serde_json::to_string(&record.layers).unwrap_or_default();
-            let sizes: Vec<(DiffId, u64)> =
-                record.layers.iter().map(|layer| (layer.diff_id, layer.size)).collect();
-            store.put_cached(&NewCacheRow {
-                key,
-                kind: &record.kind,
-                description: &record.title,
-                result: &result,
-                layers: &sizes,
-            })?;
-        }
-        Ok(())
-    }
-
-    /// The results that were used or made.
-    pub(crate) fn records(&self) -> Result<Records, BuildError> {
-        let mut steps = locked(&self.borrowed).clone();
-        let store = locked(&self.store);
-        let titles = locked(&self.titles).clone();
-        for key in &*locked(&self.used) {
-            let Some(json) = store.cached(key)? else { continue };
-            let Ok(layers) = serde_json::from_str(&json) else { continue };
-            let (title, kind) = titles.get(key).cloned().unwrap_or_default();
-            steps.insert(key.clone(), Record { title, kind, layers });
-        }
-        Ok(Records::new(steps, locked(&self.sums).clone()))
     }
 
     /// The trees of layers, uppermost first, as an overlay takes them.
@@ -390,7 +330,13 @@ impl Executor for Worker<'_> {
         }
         let key = key.to_string();
         let title = (self.information(vertex).title.clone(), kind(self.op(vertex)).to_owned());
-        locked(&self.titles).insert(key.clone(), title);
+        // Of several steps that are the same one, whichever comes first in order: not in time.
+        let mut titles = locked(&self.titles);
+        let known = titles.entry(key.clone()).or_insert_with(|| title.clone());
+        if title < *known {
+            *known = title;
+        }
+        drop(titles);
         if let Some(found) = self.remembered(&key)? {
             locked(&self.used).insert(key);
             return Ok(Some(found));
@@ -465,14 +411,23 @@ impl Executor for Worker<'_> {
             Event::Looked => {}
             Event::Cached => {
                 let line = self.line(vertex);
-                self.board.tell(progress::Event::Cached { line });
+                if self.board.end_vertex(vertex.index()) {
+                    self.board.tell(progress::Event::Cached { line });
+                }
             }
-            Event::Started => drop(self.line(vertex)),
-            Event::Completed => self.board.done(self.line(vertex)),
+            Event::Started => {
+                self.board.begin_vertex(vertex.index());
+                let _ = self.line(vertex);
+            }
+            Event::Completed => {
+                self.board.done(self.line(vertex));
+                self.board.end_vertex(vertex.index());
+            }
             // Told with its reason where that is known.
             Event::Failed => {}
             Event::Cancelled => {
                 let line = self.line(vertex);
+                self.board.end_vertex(vertex.index());
                 self.board.tell(progress::Event::Cancelled { line });
             }
         }
@@ -481,7 +436,7 @@ impl Executor for Worker<'_> {
 
 impl Worker<'_> {
     fn failed_at(&self, vertex: VertexId, error: BuildError) -> BuildError {
-        if matches!(error, BuildError::Cancelled) {
+        if matches!(error, BuildError::Cancelled | BuildError::Lost { .. }) {
             return error;
         }
         let line = self.line(vertex);

@@ -24,6 +24,7 @@ mod ignore;
 mod image;
 mod lower;
 mod ops;
+mod out;
 mod progress;
 mod prune;
 mod request;
@@ -42,8 +43,8 @@ pub use files::tree::TreeError;
 pub use progress::{Event, LineId, Progress, Silent};
 pub use prune::{CacheEntry, PruneOptions, Pruned, cache_entries, prune_cache};
 pub use request::{
-    Annotation, AnnotationLevel, BuildRequest, CachePlace, CacheTo, DockerfileSource, FilesTo,
-    NamedContext, Secret,
+    Annotation, AnnotationLevel, Archive, BuildRequest, CachePlace, CacheTo, DockerfileSource,
+    FilesTo, NamedContext, Secret,
 };
 pub use ssh::{Agent, KeyError, Ssh};
 pub use tug_dockerfile::{Outline, Platform, Report, Targets, csv_fields};

@@ -87,7 +87,13 @@ impl Progress for Silent {
 pub(crate) struct Board {
     progress: Arc<dyn Progress>,
     next: AtomicUsize,
-    by_vertex: Mutex<std::collections::HashMap<usize, LineId>>,
+    by_vertex: Mutex<std::collections::HashMap<usize, VertexLine>>,
+}
+
+/// A vertex has a second line only when it has to be done again.
+struct VertexLine {
+    line: LineId,
+    ended: bool,
 }
 
 impl Board {
@@ -114,12 +120,26 @@ impl Board {
     /// The line of a vertex, begun when it is first asked for.
     pub(crate) fn of_vertex(&self, vertex: usize, name: &str) -> LineId {
         let mut lines = self.by_vertex.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(line) = lines.get(&vertex) {
-            return *line;
+        if let Some(known) = lines.get(&vertex) {
+            return known.line;
         }
         let line = self.start(name);
-        lines.insert(vertex, line);
+        lines.insert(vertex, VertexLine { line, ended: false });
         line
+    }
+
+    /// Nothing more is said on a vertex' line; whether that was so before is answered with `false`.
+    pub(crate) fn end_vertex(&self, vertex: usize) -> bool {
+        let mut lines = self.by_vertex.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.get_mut(&vertex).is_none_or(|known| !std::mem::replace(&mut known.ended, true))
+    }
+
+    /// A vertex begins: where its line has ended, a new one is due.
+    pub(crate) fn begin_vertex(&self, vertex: usize) {
+        let mut lines = self.by_vertex.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.get(&vertex).is_some_and(|known| known.ended) {
+            lines.remove(&vertex);
+        }
     }
 
     pub(crate) fn done(&self, line: LineId) {

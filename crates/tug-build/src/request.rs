@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use tug_dockerfile::Platform;
-use tug_engine::HostConfig;
-use tug_types::ImageReference;
+use tug_engine::{CacheForm, Compression, HostConfig};
+use tug_types::{Digest, ImageReference};
 
 /// One build.
 #[derive(Clone, Debug, Default)]
@@ -53,8 +53,12 @@ pub struct BuildRequest {
     pub outputs: Vec<FilesTo>,
     /// Into the store although it goes elsewhere too.
     pub keep: bool,
+    /// Nowhere: only the cache has it (`type=cacheonly`).
+    pub discard: bool,
     /// `--annotation`
     pub annotations: Vec<Annotation>,
+    /// Those of the image in the store alone (`type=image,annotation.KEY=VALUE`).
+    pub own_annotations: Vec<Annotation>,
     /// `--cache-from`
     pub cache_from: Vec<CachePlace>,
     /// `--cache-to`
@@ -69,7 +73,14 @@ pub enum CachePlace {
     /// Under a name at a registry; an image with an inline cache is one too.
     Registry(ImageReference),
     /// In a directory.
-    Local(PathBuf),
+    Local {
+        /// Which.
+        dir: PathBuf,
+        /// What it is called there: a directory may have several.
+        tag: String,
+        /// The manifest to take, whatever it is called.
+        digest: Option<Digest>,
+    },
 }
 
 /// A build cache to be written.
@@ -81,6 +92,10 @@ pub struct CacheTo {
     pub all: bool,
     /// The build succeeds without it.
     pub ignore_error: bool,
+    /// What is written; layers in a directory are plain tars unless a compression is asked for.
+    pub form: CacheForm,
+    /// A compression was asked for.
+    pub compressed: bool,
 }
 
 /// A word on an image that is no part of its configuration.
@@ -125,16 +140,40 @@ pub enum DockerfileSource {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FilesTo {
     /// Its files, into a directory, made when missing.
-    Dir(PathBuf),
-    /// Its files, into a tar archive.
-    Tar(PathBuf),
-    /// The image, into an archive for `load` (`docker`) or an OCI layout in a tar.
-    Archive {
+    Dir {
         /// Where.
         path: PathBuf,
-        /// With Docker's own list too.
-        docker: bool,
+        /// Each platform's into a directory of its own; none is: when there are several.
+        split: Option<bool>,
     },
+    /// Its files, into a tar archive.
+    Tar {
+        /// Where.
+        path: PathBuf,
+        /// As of a directory.
+        split: Option<bool>,
+    },
+    /// The image, into an archive.
+    Archive(Archive),
+}
+
+/// An image archive: for `load`, or an OCI layout.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Archive {
+    /// Where.
+    pub path: PathBuf,
+    /// With Docker's own list too.
+    pub docker: bool,
+    /// A directory with its files instead of a tar.
+    pub unpacked: bool,
+    /// Instead of the image's own names.
+    pub names: Vec<ImageReference>,
+    /// Of its layers; none is plain tars.
+    pub compression: Option<Compression>,
+    /// Docker's media types instead of OCI's.
+    pub docker_types: bool,
+    /// Besides those all images have.
+    pub annotations: Vec<Annotation>,
 }
 
 /// What stands behind a name of `--build-context`.

@@ -21,16 +21,13 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use tug_engine::{CACHE_CONFIG, CacheBlob, Engine, RemoteCache};
-use tug_store::{Lease, Store};
+use tug_store::Lease;
 use tug_types::{DiffId, Digest};
 
 /// Changes with what is kept under `tug`.
 const VERSION: u32 = 1;
-
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-const PLAIN: &str = "application/vnd.oci.image.layer.v1.tar";
 
 /// What is known of steps.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,24 +51,25 @@ pub(crate) struct Record {
 }
 
 impl Records {
+    /// Those of several caches.
+    fn join(&mut self, other: Self) {
+        self.steps.extend(other.steps);
+        self.sums.extend(other.sums);
+    }
+
     pub(crate) fn new(steps: BTreeMap<String, Record>, sums: BTreeMap<String, String>) -> Self {
         Self { version: VERSION, steps, sums }
     }
 
-    /// Only what leads to an image with these layers, whose blobs it has anyway.
-    pub(crate) fn within(&self, image: &[Layer]) -> Self {
-        let ids: Vec<DiffId> = image.iter().map(|layer| layer.diff_id).collect();
-        let is_part = |record: &Record| {
-            let own: Vec<DiffId> = record.layers.iter().map(|layer| layer.diff_id).collect();
-            ids.starts_with(&own) || own.iter().all(|id| ids.contains(id))
-        };
-        let steps = self.steps.iter().filter(|(_, record)| is_part(record));
-        let steps = steps.map(|(key, record)| (key.clone(), record.clone())).collect();
-        Self { version: VERSION, steps, sums: self.sums.clone() }
+    /// Those layers, each once, that an image is made of: what `mode=min` hands on. Of the other steps it says only
+    /// what they result in, which is enough for whoever needs none of their files.
+    pub(crate) fn layers_within(&self, image: &[Layer]) -> Vec<DiffId> {
+        let ids: BTreeSet<DiffId> = image.iter().map(|layer| layer.diff_id).collect();
+        self.layers().into_iter().filter(|id| ids.contains(id)).collect()
     }
 
     /// All layers, each once, those that come first first.
-    fn layers(&self) -> Vec<DiffId> {
+    pub(crate) fn layers(&self) -> Vec<DiffId> {
         let mut seen = BTreeSet::new();
         let all = self.steps.values().flat_map(|record| &record.layers);
         all.map(|layer| layer.diff_id).filter(|id| seen.insert(*id)).collect()
@@ -107,13 +105,19 @@ impl Records {
 
 /// A cache to take results from.
 pub(crate) struct Import {
+    /// As messages call it.
+    pub name: String,
     records: Records,
-    blobs: BTreeMap<DiffId, CacheBlob>,
+    /// Each with the number of the cache it is in, where there are several.
+    blobs: BTreeMap<DiffId, (usize, CacheBlob)>,
     place: Place,
+    /// What turned out to be missing or damaged.
+    lost: Mutex<BTreeSet<DiffId>>,
 }
 
 enum Place {
-    Registry(Box<RemoteCache>),
+    /// One, or those of all images of an index.
+    Registry(Vec<RemoteCache>),
     Local(PathBuf),
 }
 
@@ -157,28 +161,60 @@ impl Import {
         match from {
             CachePlace::Registry(reference) => {
                 let name = reference.to_string();
-                let cache = engine.open_cache(reference)?;
-                let cache = cache.ok_or_else(|| unusable(&name, "there is no such cache"))?;
-                let (records, blobs) = match cache.is_bare() {
-                    true => read(&cache.config, &name)?,
-                    false => carried(&cache, &name)?,
-                };
-                Ok(Self { records, blobs, place: Place::Registry(Box::new(cache)) })
+                let caches = engine.open_caches(reference)?;
+                if caches.is_empty() {
+                    return Err(unusable(&name, "there is no such cache"));
+                }
+                let mut contents = Contents::default();
+                let mut refused = None;
+                for (number, cache) in caches.iter().enumerate() {
+                    let read = match cache.is_bare() {
+                        true => read(&cache.config, &name),
+                        false => carried(cache, &name),
+                    };
+                    match read {
+                        Ok((records, blobs)) => {
+                            contents.0.join(records);
+                            let numbered = blobs.into_iter().map(|(id, blob)| (id, (number, blob)));
+                            contents.1.extend(numbered);
+                        }
+                        Err(error) => refused = Some(error),
+                    }
+                }
+                match refused {
+                    Some(error) if contents.0.steps.is_empty() => Err(error),
+                    _ => Ok(Self::of(name, contents, Place::Registry(caches))),
+                }
             }
-            CachePlace::Local(dir) => {
+            CachePlace::Local { dir, tag, digest } => {
                 let name = dir.display().to_string();
-                let (records, blobs) = read(&local_config(dir)?, &name)?;
-                Ok(Self { records, blobs, place: Place::Local(dir.clone()) })
+                let (records, blobs) = read(&local_config(dir, tag, *digest)?, &name)?;
+                let blobs = blobs.into_iter().map(|(id, blob)| (id, (0, blob))).collect();
+                Ok(Self::of(name, (records, blobs), Place::Local(dir.clone())))
             }
             CachePlace::Inline => Err(unusable("inline", "name the image as a registry cache")),
         }
     }
 
-    /// The result of a key, if all its layers can be had.
+    fn of(name: String, (records, blobs): Contents, place: Place) -> Self {
+        Self { name, records, blobs, place, lost: Mutex::default() }
+    }
+
+    /// Forgets that it has a layer.
+    pub(crate) fn lose(&self, layer: DiffId) {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).insert(layer);
+    }
+
+    fn blob(&self, layer: &DiffId) -> Option<&(usize, CacheBlob)> {
+        let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        self.blobs.get(layer).filter(|_| !lost.contains(layer))
+    }
+
+    /// The result of a key. Layers that are in no cache are taken for granted until somebody needs their files.
     pub(crate) fn find(&self, key: &str, is_here: impl Fn(&DiffId) -> bool) -> Option<&Record> {
         let record = self.records.steps.get(key)?;
-        let can =
-            |layer: &Layer| is_here(&layer.diff_id) || self.blobs.contains_key(&layer.diff_id);
+        let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        let can = |layer: &Layer| is_here(&layer.diff_id) || !lost.contains(&layer.diff_id);
         record.layers.iter().all(can).then_some(record)
     }
 
@@ -194,9 +230,12 @@ impl Import {
         lease: &Lease,
         diff_id: DiffId,
     ) -> Result<bool, BuildError> {
-        let Some(blob) = self.blobs.get(&diff_id) else { return Ok(false) };
+        let Some((number, blob)) = self.blob(&diff_id) else { return Ok(false) };
         match &self.place {
-            Place::Registry(cache) => cache.fetch(engine, lease, blob.digest, diff_id)?,
+            Place::Registry(caches) => {
+                let Some(cache) = caches.get(*number) else { return Ok(false) };
+                cache.fetch(engine, lease, blob.digest, diff_id)?;
+            }
             Place::Local(dir) => {
                 let path = blob_path(dir, &blob.digest);
                 let file = File::open(&path).map_err(BuildError::files("open", &path))?;
@@ -207,9 +246,10 @@ impl Import {
     }
 }
 
-type Contents = (Records, BTreeMap<DiffId, CacheBlob>);
+type Contents = (Records, BTreeMap<DiffId, (usize, CacheBlob)>);
+type Found = (Records, BTreeMap<DiffId, CacheBlob>);
 
-fn read(bytes: &[u8], name: &str) -> Result<Contents, BuildError> {
+fn read(bytes: &[u8], name: &str) -> Result<Found, BuildError> {
     let config: Config = serde_json::from_slice(bytes)
         .map_err(|error| unusable(name, format!("its configuration cannot be read: {error}")))?;
     let records = config.tug.filter(|records| records.version == VERSION);
@@ -222,7 +262,7 @@ fn read(bytes: &[u8], name: &str) -> Result<Contents, BuildError> {
     Ok((records, blobs.collect()))
 }
 
-fn carried(cache: &RemoteCache, name: &str) -> Result<Contents, BuildError> {
+fn carried(cache: &RemoteCache, name: &str) -> Result<Found, BuildError> {
     let config: Carried = serde_json::from_slice(&cache.config)
         .map_err(|error| unusable(name, format!("its configuration cannot be read: {error}")))?;
     let records = config.records.filter(|records| records.version == VERSION);
@@ -236,7 +276,7 @@ fn blob_path(dir: &Path, digest: &Digest) -> PathBuf {
 }
 
 /// The configuration of a cache in a directory, proven by its digests.
-fn local_config(dir: &Path) -> Result<Vec<u8>, BuildError> {
+fn local_config(dir: &Path, tag: &str, wanted: Option<Digest>) -> Result<Vec<u8>, BuildError> {
     let name = dir.display().to_string();
     let file = |path: &Path| std::fs::read(path).map_err(BuildError::files("read", path));
     let digest = |value: &Value| {
@@ -254,48 +294,67 @@ fn local_config(dir: &Path) -> Result<Vec<u8>, BuildError> {
         serde_json::from_slice::<Value>(bytes)
             .map_err(|error| unusable(&name, format!("it cannot be read: {error}")))
     };
-    let index = json(&file(&dir.join("index.json"))?)?;
-    let manifest = json(&proven(digest(&index["manifests"][0])?)?)?;
-    if manifest["config"]["mediaType"] != CACHE_CONFIG {
-        return Err(unusable(&name, "it is no build cache"));
-    }
-    proven(digest(&manifest["config"])?)
+    let top = match wanted {
+        Some(wanted) => wanted,
+        None => {
+            let index = json(&file(&dir.join("index.json"))?)?;
+            let lines = index["manifests"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let called = |line: &&Value| {
+                line["annotations"]["org.opencontainers.image.ref.name"].as_str() == Some(tag)
+            };
+            // What has no name at all is the only one there is.
+            let only =
+                lines.first().filter(|line| tag == "latest" && line["annotations"].is_null());
+            let found = lines.iter().find(called).or(only);
+            digest(found.ok_or_else(|| unusable(&name, format!("it has nothing called {tag}")))?)?
+        }
+    };
+    let manifest = json(&proven(top)?)?;
+    let listed = manifest["manifests"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut configs = std::iter::once(&manifest["config"]).chain(listed);
+    let config = configs.find(|line| line["mediaType"] == CACHE_CONFIG);
+    proven(digest(config.ok_or_else(|| unusable(&name, "it is no build cache"))?)?)
 }
 
 /// Hands results on.
 pub(crate) fn export(
     engine: &Engine,
-    store: &Store,
     records: &Records,
+    layers: &[DiffId],
     to: &CacheTo,
 ) -> Result<(), BuildError> {
     match &to.place {
         // The image carries it.
         CachePlace::Inline => Ok(()),
         CachePlace::Registry(reference) => {
-            engine.push_cache(reference, &records.layers(), |blobs| records.config(blobs))?;
+            let config = |blobs: &[(DiffId, CacheBlob)]| records.config(blobs);
+            engine.push_cache(reference, layers, &to.form, config)?;
             Ok(())
         }
-        CachePlace::Local(dir) => export_local(store, records, dir),
+        CachePlace::Local { dir, tag, .. } => export_local(engine, records, layers, (dir, tag), to),
     }
 }
 
-/// An OCI layout whose layers are plain tars.
-fn export_local(store: &Store, records: &Records, dir: &Path) -> Result<(), BuildError> {
+/// An OCI layout. Its layers are plain tars, which costs the least time, unless a compression is asked for.
+fn export_local(
+    engine: &Engine,
+    records: &Records,
+    layers: &[DiffId],
+    (dir, tag): (&Path, &str),
+    to: &CacheTo,
+) -> Result<(), BuildError> {
     let blobs = dir.join("blobs").join("sha256");
     std::fs::create_dir_all(&blobs).map_err(BuildError::files("create", &blobs))?;
-    let held = store.layers();
+    let form = &to.form;
+    let how = to.compressed.then_some(&form.compression);
     let mut list = Vec::new();
-    for id in records.layers() {
-        let info = held.info(&id).map_err(tug_store::Error::from)?;
-        let path = blob_path(dir, &id.0);
-        let there = std::fs::metadata(&path).is_ok_and(|file| file.len() == info.tar_size);
-        if !there {
-            let mut tar = held.tar(&id).map_err(tug_store::Error::from)?;
-            put(&path, |file| std::io::copy(&mut tar, file).map(drop))?;
-        }
-        let media_type = PLAIN.to_owned();
-        list.push((id, CacheBlob { digest: id.0, size: info.tar_size, media_type }));
+    for layer in engine.pack_layers(&blobs, layers, how, !form.oci)? {
+        engine.place_layer(&layer, &blobs)?;
+        let media_type = layer.media_type.to_owned();
+        list.push((
+            layer.diff_id,
+            CacheBlob { digest: layer.digest, size: layer.size, media_type },
+        ));
     }
     let bytes = |bytes: &[u8]| {
         let digest = digest_of(bytes);
@@ -303,21 +362,14 @@ fn export_local(store: &Store, records: &Records, dir: &Path) -> Result<(), Buil
         Ok::<_, BuildError>(digest)
     };
     let config = records.config(&list);
-    let line = |media_type: &str, digest: Digest, size: u64| json!({"mediaType": media_type, "digest": digest, "size": size});
-    let layers: Vec<Value> =
-        list.iter().map(|(_, blob)| line(PLAIN, blob.digest, blob.size)).collect();
-    let manifest = json!({
-        "schemaVersion": 2, "mediaType": MANIFEST,
-        "config": line(CACHE_CONFIG, bytes(&config)?, config.len() as u64),
-        "layers": layers,
+    bytes(&config)?;
+    let (media_type, manifest) = form.manifest(&config, &list);
+    let line = json!({
+        "mediaType": media_type, "digest": bytes(&manifest)?, "size": manifest.len(),
+        "annotations": {"org.opencontainers.image.ref.name": tag},
     });
-    let manifest = manifest.to_string().into_bytes();
-    let main = line(MANIFEST, bytes(&manifest)?, manifest.len() as u64);
-    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [main]}).to_string();
-    let layout = br#"{"imageLayoutVersion":"1.0.0"}"#;
-    put(&dir.join("oci-layout"), |file| std::io::Write::write_all(file, layout))?;
     // Last: what it names is there.
-    put(&dir.join("index.json"), |file| std::io::Write::write_all(file, index.as_bytes()))
+    Ok(tug_engine::list_in(dir, vec![line])?)
 }
 
 /// A file that appears whole.

@@ -86,17 +86,17 @@ impl Client {
         self.runtime.block_on(resolver.resolve(platform))
     }
 
-    /// A manifest that is taken as it is, whatever it describes; none when no endpoint has it, or when it is an
-    /// index.
+    /// A manifest that is taken as it is, whatever it describes, or all those of an index; none when no endpoint
+    /// has it.
     ///
     /// # Errors
     /// As [`Client::resolve`].
-    pub fn bare_manifest(
+    pub fn bare_manifests(
         &self,
         reference: &ImageReference,
-    ) -> Result<Option<(Manifest, Source)>, Error> {
+    ) -> Result<Option<(Vec<Manifest>, Source)>, Error> {
         let resolver = Resolver::new(&self.transport, reference, &|_, _| {})?;
-        self.runtime.block_on(resolver.bare_manifest())
+        self.runtime.block_on(resolver.bare_manifests())
     }
 
     /// A blob, whose download begins with the first read. `observer` is called from the client's own threads.

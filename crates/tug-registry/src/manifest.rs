@@ -143,6 +143,14 @@ fn type_by_shape(head: &Head) -> Option<&'static str> {
 }
 
 impl Index {
+    /// The older form of a build cache as a manifest: an index that lists blobs, the cache's configuration last.
+    pub(crate) fn flat(&self) -> Option<Manifest> {
+        let is_config = |d: &&Descriptor| d.media_type == media::CACHE_CONFIG;
+        let config = self.manifests.iter().find(is_config)?.clone();
+        let layers = self.manifests.iter().filter(|d| !is_config(d)).cloned().collect();
+        Some(Manifest { config, layers, artifact_type: None })
+    }
+
     /// The manifest that runs best on `wanted`. An index with a single entry of no platform is
     /// taken as it is: its config will tell.
     pub fn choose(&self, wanted: &Platform) -> Option<&Descriptor> {

@@ -106,23 +106,43 @@ impl<'a> Resolver<'a> {
         Err(exhausted(self.reference, earlier))
     }
 
-    /// A manifest that is taken as it is, whatever it describes, from the first endpoint that has
-    /// it. `None` when none has.
-    pub(crate) async fn bare_manifest(self) -> Result<Option<(Manifest, Source)>, Error> {
+    /// Manifests that are taken as they are, whatever they describe, from the first endpoint that has
+    /// them: one, or those of an index. None when no endpoint has any.
+    pub(crate) async fn bare_manifests(self) -> Result<Option<(Vec<Manifest>, Source)>, Error> {
         let mut earlier = Vec::new();
         for (number, endpoint) in self.endpoints.iter().enumerate() {
-            match self.fetch(endpoint, self.wanted(), self.reference.digest().copied()).await {
-                Ok(Fetched { parsed: Parsed::Manifest(manifest), .. }) => {
+            match self.bare_at(endpoint).await {
+                Ok(manifests) => {
                     let mut endpoints = self.endpoints.clone();
                     endpoints.rotate_left(number);
                     let repository = self.reference.repository().to_owned();
-                    return Ok(Some((*manifest, Source { repository, endpoints })));
+                    return Ok(Some((manifests, Source { repository, endpoints })));
                 }
-                Ok(_) | Err(Error::ManifestUnknown { .. }) => {}
+                Err(Error::ManifestUnknown { .. }) => {}
                 Err(error) => earlier.push(Tried { endpoint: endpoint.shown(), error }),
             }
         }
         if earlier.is_empty() { Ok(None) } else { Err(exhausted(self.reference, earlier)) }
+    }
+
+    async fn bare_at(&self, endpoint: &Arc<Endpoint>) -> Result<Vec<Manifest>, Error> {
+        let top = self.fetch(endpoint, self.wanted(), self.reference.digest().copied()).await?;
+        let list = match top.parsed {
+            Parsed::Manifest(manifest) => return Ok(vec![*manifest]),
+            Parsed::Index(list) => list,
+        };
+        if let Some(flat) = list.flat() {
+            return Ok(vec![flat]);
+        }
+        let mut manifests = Vec::new();
+        for entry in list.manifests.iter().filter(|entry| media::is_manifest(&entry.media_type)) {
+            let name = entry.digest.to_string();
+            let fetched = self.fetch(endpoint, name, Some(entry.digest)).await?;
+            if let Parsed::Manifest(manifest) = fetched.parsed {
+                manifests.push(*manifest);
+            }
+        }
+        Ok(manifests)
     }
 
     async fn resolve_at(

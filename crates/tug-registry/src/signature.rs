@@ -179,8 +179,9 @@ async fn collect(
     for digest in digests {
         let tag = reference.with_tag(&format!("sha256-{}.sig", digest.hex()));
         let resolver = Resolver::new(transport, &tag, &|_, _| {})?;
-        let Some((manifest, source)) = resolver.bare_manifest().await? else { continue };
-        for (layer, signature) in signed_layers(&manifest) {
+        let Some((manifests, source)) = resolver.bare_manifests().await? else { continue };
+        let [manifest] = manifests.as_slice() else { continue };
+        for (layer, signature) in signed_layers(manifest) {
             all.push((payload(transport, &source, layer).await?, signature));
         }
     }

@@ -122,6 +122,11 @@ impl Registry {
     pub fn address(&self) -> &str {
         &self.address
     }
+
+    /// Where it keeps what it has.
+    pub fn storage(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
 }
 
 impl Drop for Registry {

@@ -15,7 +15,6 @@ use crate::ignore::Rules;
 use crate::ops::{Copy, CopySource, Layer, Output, layers};
 use crate::progress::Event;
 use crate::prune;
-use crate::request::FilesTo;
 use rustix::fs::{AtFlags, Timespec, Timestamps, UTIME_OMIT};
 use std::borrow::Cow;
 use std::os::fd::{AsFd, OwnedFd};
@@ -333,46 +332,6 @@ impl Worker<'_> {
             Writer::new(target, manner).make_dirs(path, owner)?;
             Ok(())
         })
-    }
-
-    /// Copies the files of a result to where they are wanted. In a directory they are the caller's.
-    pub(crate) fn hand_out(&self, files: &[Layer], to: &FilesTo) -> Result<(), BuildError> {
-        let overlay = self.read_files(files)?;
-        match to {
-            FilesTo::Dir(dir) => {
-                std::fs::create_dir_all(dir).map_err(BuildError::files("create", dir))?;
-                let target = rooted::open_root(dir)
-                    .map_err(|errno| BuildError::files("open", dir)(errno.into()))?;
-                let root = overlay
-                    .root()
-                    .try_clone_to_owned()
-                    .map_err(|source| BuildError::Overlay { source })?;
-                let tree = Tree::stage(root);
-                let owner = Owner {
-                    uid: rustix::process::geteuid().as_raw(),
-                    gid: rustix::process::getegid().as_raw(),
-                };
-                let manner = Manner { owner: Some(owner), mode: None, epoch: self.epoch };
-                let entries = tree.walk(b"", &Rules::default())?;
-                let target = Target::plain(target);
-                let mut writer = Writer::new(&target, manner).heeding(self.cancel);
-                writer.copy(&tree, &Found::default(), &entries, b"/")?;
-                Ok(())
-            }
-            // An image, not its files: the release writes it.
-            FilesTo::Archive { .. } => Ok(()),
-            FilesTo::Tar(path) => {
-                let root = crate::files::copy::descriptor_path(overlay.root());
-                let file =
-                    std::fs::File::create(path).map_err(BuildError::files("create", path))?;
-                let out = std::io::BufWriter::new(file);
-                let options = tug_archive::PackOptions::default();
-                let nobody = None::<tug_archive::Recorder<Vec<u8>>>;
-                tug_archive::pack(&root, out, &options, nobody)
-                    .map(drop)
-                    .map_err(|source| BuildError::Archive { source })
-            }
-        }
     }
 
     /// Writes a layer over others.

@@ -3,6 +3,7 @@
 //! The manifest has the form BuildKit gives its caches (`image-manifest=true`), so that registries and their
 //! tools know what it is.
 
+use super::compress::Compression;
 use super::error::ImageError;
 use super::intake::digest_of;
 use super::pull::failed;
@@ -16,7 +17,7 @@ use tug_store::Lease;
 use tug_types::{DiffId, Digest, ImageReference};
 
 /// BuildKit's name for the configuration of a cache.
-pub const CACHE_CONFIG: &str = "application/vnd.buildkit.cacheconfig.v0";
+pub const CACHE_CONFIG: &str = media::CACHE_CONFIG;
 
 /// A configuration larger than this is not read.
 const LARGEST_CONFIG: u64 = 32 << 20;
@@ -32,9 +33,59 @@ pub struct CacheBlob {
     pub media_type: String,
 }
 
+/// The form of a cache that is written, as BuildKit's options name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheForm {
+    /// How its layers are compressed.
+    pub compression: Compression,
+    /// OCI's media types, or Docker's.
+    pub oci: bool,
+    /// A manifest over configuration and layers, or an index that lists them all.
+    pub image_manifest: bool,
+}
+
+impl Default for CacheForm {
+    fn default() -> Self {
+        Self { compression: Compression::default(), oci: true, image_manifest: true }
+    }
+}
+
+impl CacheForm {
+    /// What names the configuration and the layers: its media type and its bytes.
+    pub fn manifest(
+        &self,
+        config: &[u8],
+        blobs: &[(DiffId, CacheBlob)],
+    ) -> (&'static str, Vec<u8>) {
+        let line = |(_, blob): &(DiffId, CacheBlob)| json!({"mediaType": blob.media_type, "digest": blob.digest, "size": blob.size});
+        let mut layers: Vec<serde_json::Value> = blobs.iter().map(line).collect();
+        let config =
+            json!({"mediaType": CACHE_CONFIG, "digest": digest_of(config), "size": config.len()});
+        let media_type = match (self.image_manifest, self.oci) {
+            (true, _) => media::OCI_MANIFEST,
+            (false, true) => media::OCI_INDEX,
+            (false, false) => media::DOCKER_LIST,
+        };
+        let mut value = json!({"schemaVersion": 2, "mediaType": media_type});
+        if self.image_manifest {
+            value["config"] = config;
+            value["layers"] = layers.into();
+        } else {
+            layers.push(config);
+            value["manifests"] = layers.into();
+        }
+        (media_type, value.to_string().into_bytes())
+    }
+
+    /// What a layer that is written here is called.
+    pub fn layer_type(&self) -> &'static str {
+        self.compression.method.media_type(!self.oci)
+    }
+}
+
 /// A cache, or an image with one in its configuration, at a registry.
 pub struct RemoteCache {
-    client: Client,
+    client: Arc<Client>,
     source: Source,
     manifest: Manifest,
     /// The configuration's own bytes, proven by their digest.
@@ -87,15 +138,24 @@ impl RemoteCache {
 }
 
 impl Engine {
-    /// A cache at a registry; none when there is nothing of that name.
+    /// A cache at a registry, or one of each of an index' images; none when there is nothing of that name.
     ///
     /// # Errors
-    /// What the registry answered, or that its configuration is too large.
-    pub fn open_cache(&self, reference: &ImageReference) -> Result<Option<RemoteCache>, Error> {
-        let client = Client::new(self.registry_settings()?).map_err(failed)?;
-        let Some((manifest, source)) = client.bare_manifest(reference).map_err(failed)? else {
-            return Ok(None);
+    /// What the registry answered, or that a configuration is too large.
+    pub fn open_caches(&self, reference: &ImageReference) -> Result<Vec<RemoteCache>, Error> {
+        let client = Arc::new(Client::new(self.registry_settings()?).map_err(failed)?);
+        let Some((manifests, source)) = client.bare_manifests(reference).map_err(failed)? else {
+            return Ok(Vec::new());
         };
+        let open = |manifest| Self::open_cache(client.clone(), source.clone(), manifest);
+        manifests.into_iter().map(open).collect()
+    }
+
+    fn open_cache(
+        client: Arc<Client>,
+        source: Source,
+        manifest: Manifest,
+    ) -> Result<RemoteCache, Error> {
         if manifest.config.size > LARGEST_CONFIG {
             return Err(ImageError::TooMuchMetadata { limit: LARGEST_CONFIG }.into());
         }
@@ -110,7 +170,7 @@ impl Engine {
             });
         }
         reader.finish().map_err(failed)?;
-        Ok(Some(RemoteCache { client, source, manifest, config }))
+        Ok(RemoteCache { client, source, manifest, config })
     }
 
     /// Brings layers and the configuration made for them to a registry.
@@ -121,26 +181,24 @@ impl Engine {
         &self,
         reference: &ImageReference,
         layers: &[DiffId],
+        form: &CacheForm,
         config: impl FnOnce(&[(DiffId, CacheBlob)]) -> Vec<u8>,
     ) -> Result<Digest, Error> {
         let client = Client::new(self.registry_settings()?).map_err(failed)?;
         let destination = client.destination(reference).map_err(failed)?;
-        let sender = CacheLayers { client: &client, destination: &destination, progress: &Silent };
-        let blobs = self.push_cache_layers(&sender, layers)?;
+        let sender = CacheLayers {
+            client: &client,
+            destination: &destination,
+            progress: &Silent,
+            compression: form.compression,
+            oci: Some(form.oci),
+        };
+        let blobs = self.push_cache_layers(&sender, reference, layers)?;
         let config = config(&blobs);
         sender.bytes(&config)?;
-        let line = |(_, blob): &(DiffId, CacheBlob)| json!({"mediaType": blob.media_type, "digest": blob.digest, "size": blob.size});
-        let manifest = json!({
-            "schemaVersion": 2,
-            "mediaType": media::OCI_MANIFEST,
-            "config": {
-                "mediaType": CACHE_CONFIG, "digest": digest_of(&config), "size": config.len(),
-            },
-            "layers": blobs.iter().map(line).collect::<Vec<_>>(),
-        });
+        let (media_type, bytes) = form.manifest(&config, &blobs);
         let tag = reference.tag().unwrap_or("latest");
-        let bytes = manifest.to_string().into_bytes();
-        let published = client.publish(&destination, tag, media::OCI_MANIFEST, &bytes, &|_, _| {});
+        let published = client.publish(&destination, tag, media_type, &bytes, &|_, _| {});
         published.map_err(failed)
     }
 }

@@ -14,6 +14,7 @@
 //! them, that manifest (and its index) is written too, so that its digest survives; otherwise a new
 //! manifest says what is there, and the caller is told.
 
+use super::save_built::put;
 use super::variants::{Chosen, platform_of};
 use crate::{Engine, Error};
 use serde_json::{Value, json};
@@ -46,6 +47,8 @@ pub(super) enum Source {
     Blob(u64),
     /// Made from a layer's files.
     Layer(DiffId, u64),
+    /// A file of somebody else's.
+    File(std::path::PathBuf, u64),
 }
 
 /// One image with the names it is saved under.
@@ -357,6 +360,10 @@ impl<'a> Save<'a> {
                     let blob = engine.store.blobs().open(digest).map_err(tug_store::Error::from)?;
                     archive.stream(&path, *size, blob)?;
                 }
+                Source::File(from, size) => {
+                    let file = File::open(from).map_err(Error::files("open", from))?;
+                    archive.stream(&path, *size, file)?;
+                }
                 Source::Layer(layer, size) => {
                     let tar = engine.store.layers().tar(layer).map_err(tug_store::Error::from)?;
                     archive.stream(&path, *size, tar)?;
@@ -380,6 +387,74 @@ impl<'a> Save<'a> {
         archive.out.flush().map_err(unwritable)?;
         Ok(contents.saved)
     }
+}
+
+impl Save<'_> {
+    /// Writes the same as files into a directory, beside the images that are in its list already. Each file appears
+    /// whole, and the list last.
+    ///
+    /// # Errors
+    /// When a layer's files cannot be read, or the directory does not take them.
+    pub fn write_into(self, dir: &std::path::Path) -> Result<(), Error> {
+        let Self { engine, contents } = self;
+        let blobs = dir.join("blobs").join("sha256");
+        std::fs::create_dir_all(&blobs).map_err(Error::files("create", &blobs))?;
+        for (digest, source) in &contents.blobs {
+            let place = blobs.join(digest.hex());
+            match source {
+                Source::Bytes(bytes) => put(&place, &mut bytes.as_slice())?,
+                Source::Blob(_) => {
+                    let mut blob =
+                        engine.store.blobs().open(digest).map_err(tug_store::Error::from)?;
+                    put(&place, &mut blob)?;
+                }
+                Source::File(from, _) => {
+                    put(&place, &mut File::open(from).map_err(Error::files("open", from))?)?;
+                }
+                Source::Layer(layer, _) => {
+                    let mut tar =
+                        engine.store.layers().tar(layer).map_err(tug_store::Error::from)?;
+                    put(&place, &mut tar)?;
+                }
+            }
+        }
+        if !contents.manifests.is_empty() {
+            let manifests = Value::Array(contents.manifests).to_string();
+            put(&dir.join("manifest.json"), &mut manifests.as_bytes())?;
+        }
+        list_in(dir, contents.index)
+    }
+}
+
+/// Adds lines to the list of an OCI layout, in the place of those of the same name.
+///
+/// # Errors
+/// When the directory does not take it, or its list cannot be read.
+pub fn list_in(dir: &std::path::Path, lines: Vec<Value>) -> Result<(), Error> {
+    let opened = File::open(dir).map_err(Error::files("open", dir))?;
+    // Two that write at once: the second sees what the first has listed.
+    rustix::fs::flock(&opened, rustix::fs::FlockOperation::LockExclusive)
+        .map_err(|errno| Error::files("lock", dir)(errno.into()))?;
+    let name = |line: &Value| {
+        let text = |key: &str| line["annotations"][key].as_str().map(str::to_owned);
+        (text("io.containerd.image.name"), text("org.opencontainers.image.ref.name"))
+    };
+    let place = dir.join("index.json");
+    let mut known: Vec<Value> = match std::fs::read(&place) {
+        Ok(bytes) => {
+            let value: Value = serde_json::from_slice(&bytes).map_err(|source| {
+                super::error::ImageError::Json { name: place.display().to_string(), source }
+            })?;
+            value["manifests"].as_array().cloned().unwrap_or_default()
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(Error::files("read", &place)(error)),
+    };
+    known.retain(|line| !lines.iter().any(|new| name(new) == name(line)));
+    known.extend(lines);
+    let index = json!({"schemaVersion": 2, "mediaType": media::OCI_INDEX, "manifests": known});
+    put(&dir.join("oci-layout"), &mut &br#"{"imageLayoutVersion":"1.0.0"}"#[..])?;
+    put(&place, &mut index.to_string().as_bytes())
 }
 
 struct Output<'o, W: Write> {

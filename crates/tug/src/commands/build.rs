@@ -1,6 +1,8 @@
 //! `build`.
 
 mod annotations;
+mod attestations;
+mod attributes;
 mod caches;
 mod contexts;
 mod failure;
@@ -13,10 +15,11 @@ use crate::context::Context;
 use crate::flags::{Arguments, Command, Flag, Parsed};
 use crate::interrupt;
 use crate::quit::Quit;
+use outputs::Outputs;
 use request::Method;
 use serde_json::json;
 use tug_build::{Build, BuildError, Built};
-use tug_types::Explain;
+use tug_types::{Digest, Explain};
 
 pub(crate) static COMMAND: Command = Command {
     names: &["build", "image build", "builder build", "buildx build", "buildx b"],
@@ -36,7 +39,7 @@ static FLAGS: &[Flag] = &[
         "Allow extra privileges (\"network.host\", \"security.insecure\")",
     ),
     Flag::value("annotation", "stringArray", "Add annotation to the image"),
-    Flag::value("attest", "stringArray", ""),
+    Flag::value("attest", "stringArray", "Attestations can only be turned off (\"disabled=true\")"),
     Flag::value("build-arg", "stringArray", "Set build-time variables"),
     Flag::value(
         "build-context",
@@ -53,6 +56,7 @@ static FLAGS: &[Flag] = &[
     ),
     Flag::value("cgroup-parent", "string", "Set the parent cgroup for the RUN instructions"),
     Flag::switch("check", "Shorthand for \"--call=check\""),
+    // What it makes smaller is sent nowhere here.
     Flag::switch("compress", ""),
     Flag::value("cpu-period", "int", "Limit the CPU CFS (Completely Fair Scheduler) period"),
     Flag::value("cpu-quota", "int", "Limit the CPU CFS (Completely Fair Scheduler) quota"),
@@ -91,14 +95,14 @@ static FLAGS: &[Flag] = &[
     Flag::value(
         "progress",
         "string",
-        "Set type of progress output (\"auto\", \"plain\", \"tty\", \"quiet\", \"rawjson\")",
+        "Set type of progress output (\"auto\", \"none\", \"plain\", \"quiet\", \"rawjson\", \"tty\")",
     ),
-    Flag::value("provenance", "string", ""),
+    Flag::value("provenance", "string", "Only \"false\": tug writes no attestations"),
     Flag::switch("pull", "Always attempt to pull all referenced images"),
     Flag::switch("push", "Shorthand for \"--output=type=registry\""),
     Flag::switch("quiet", "Suppress the build output and print image ID on success").short('q'),
     Flag::switch("rm", ""),
-    Flag::value("sbom", "string", ""),
+    Flag::value("sbom", "string", "Only \"false\": tug writes no attestations"),
     Flag::value(
         "secret",
         "stringArray",
@@ -119,7 +123,13 @@ static FLAGS: &[Flag] = &[
 ];
 
 fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
-    let kind = match parsed.on("quiet") {
+    let quiet = parsed.on("quiet");
+    if let (true, Some(progress @ ("plain" | "tty" | "rawjson"))) = (quiet, parsed.text("progress"))
+    {
+        let message = format!("progress={progress} and quiet cannot be used together");
+        return Err(request::refused(parsed.wrong(message)));
+    }
+    let kind = match quiet {
         true => Kind::Quiet,
         false => {
             let asked = parsed.read("progress", Kind::parse).map_err(request::refused)?;
@@ -128,7 +138,8 @@ fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
     };
     let call = request::call(parsed)?;
     let source = contexts::open(ctx, parsed)?;
-    let request = request::request(parsed, &source)?;
+    let outputs = outputs::read(parsed, request::has_epoch(parsed)?).map_err(request::refused)?;
+    let request = request::request(parsed, &source, &outputs)?;
     let view = build_view::open(kind).map_err(Quit::invalid)?;
     struct Shared(std::sync::Arc<dyn build_view::View>);
     impl tug_build::Progress for Shared {
@@ -157,10 +168,12 @@ fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
     {
         failure::warnings(ctx, &report);
     }
-    finish(ctx, parsed, &built)?;
-    outputs::hand_on(ctx, parsed)?;
+    say(ctx, parsed, &built);
+    let pushed = outputs::hand_on(ctx, parsed, &outputs)?;
+    finish(parsed, &built, &outputs, pushed)?;
     if kind == Kind::Quiet {
-        ctx.print_line(built.image.to_string())?;
+        let id = if outputs.has_image() { built.image.to_string() } else { String::new() };
+        ctx.print_line(id)?;
     }
     Ok(0)
 }
@@ -216,8 +229,8 @@ fn check(
     }
 }
 
-/// What is written beside the image.
-fn finish(ctx: &Context, parsed: &Parsed<'_>, built: &Built) -> Result<(), Quit> {
+/// What was noticed on the way.
+fn say(ctx: &Context, parsed: &Parsed<'_>, built: &Built) {
     if parsed.on("explain") {
         if built.explanations.is_empty() {
             ctx.say("every step was cached");
@@ -227,26 +240,35 @@ fn finish(ctx: &Context, parsed: &Parsed<'_>, built: &Built) -> Result<(), Quit>
             explanation.reasons.iter().for_each(|reason| ctx.say(format!("  {reason}")));
         }
     }
+}
+
+/// What is written beside the image. `pushed`: the manifest's digest at a registry.
+fn finish(
+    parsed: &Parsed<'_>,
+    built: &Built,
+    outputs: &Outputs,
+    pushed: Option<Digest>,
+) -> Result<(), Quit> {
     let write = |path: &str, text: String| {
         std::fs::write(path, text).map_err(|error| Quit::io(format_args!("write {path}"), &error))
     };
     if let Some(path) = parsed.text("iidfile") {
-        write(path, built.image.to_string())?;
+        let id = if outputs.has_image() { built.image.to_string() } else { String::new() };
+        write(path, id)?;
     }
-    if let Some(path) = parsed.text("metadata-file") {
-        let mut metadata = json!({
-            "containerimage.config.digest": built.image.to_string(),
-            "containerimage.digest": built.digest.unwrap_or(built.image).to_string(),
-        });
-        let names = parsed.list("tag");
-        if !names.is_empty()
-            && let Some(object) = metadata.as_object_mut()
-        {
-            let names: Vec<String> = names.iter().map(|name| request::shown(name)).collect();
-            object.insert("image.name".to_owned(), json!(names.join(",")));
+    let Some(path) = parsed.text("metadata-file") else { return Ok(()) };
+    let mut metadata = serde_json::Map::new();
+    if outputs.has_image() {
+        let digest = pushed.or(built.digest).unwrap_or(built.image);
+        metadata.insert("containerimage.config.digest".into(), json!(built.image.to_string()));
+        if let (None, Some(described)) = (pushed, &built.descriptor) {
+            metadata.insert("containerimage.descriptor".into(), described.clone());
         }
-        let text = serde_json::to_string_pretty(&metadata).unwrap_or_default();
-        write(path, text)?;
+        metadata.insert("containerimage.digest".into(), json!(digest.to_string()));
+        let names: Vec<String> = outputs.names.iter().map(|name| request::shown(name)).collect();
+        if !names.is_empty() {
+            metadata.insert("image.name".into(), json!(names.join(",")));
+        }
     }
-    Ok(())
+    write(path, serde_json::to_string_pretty(&metadata).unwrap_or_default())
 }

@@ -48,7 +48,10 @@ fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
             vec![reference.clone()]
         }
     };
-    let options = PushOptions { platform: parsed.text("platform").map(str::to_owned) };
+    let options = PushOptions {
+        platform: parsed.text("platform").map(str::to_owned),
+        ..PushOptions::default()
+    };
     let target = if quiet { Target::Nowhere } else { Target::Stdout };
     let pushed = ctx.engine.push(&references, &options, &*progress::of_push(target))?;
     for pushed in &pushed {

@@ -1,9 +1,9 @@
 //! One layer's way to a registry: by the cheapest way that gives the very blob it came as, and only
 //! when there is none, compressed anew.
 
-use super::compress;
 use super::{Push, PushEvent, PushState, observer};
 use crate::Error;
+use crate::images::compress::Method;
 use crate::images::pull::failed;
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tug_registry::{Descriptor, media};
+use tug_registry::Descriptor;
 use tug_store::{BlobRecord, Blobs, ImageRow};
 use tug_types::{DiffId, Digest, ImageReference};
 
@@ -112,7 +112,7 @@ impl Layers<'_> {
     }
 
     fn layer(&self, job: &Job, stopped: &AtomicBool) -> Result<Arrived, Error> {
-        if let Some(wanted) = &job.wanted
+        if let Some(wanted) = job.wanted.as_ref().filter(|wanted| self.is_welcome(wanted))
             && self.exact(job, wanted, stopped)?
         {
             return Ok(Arrived { descriptor: wanted.clone(), made: None });
@@ -124,6 +124,12 @@ impl Layers<'_> {
             return Ok(Arrived { descriptor, made: None });
         }
         self.compressed(job, stopped)
+    }
+
+    /// Whether a blob may stay as it is, or is wished compressed otherwise.
+    fn is_welcome(&self, wanted: &Descriptor) -> bool {
+        let how = self.push.compression;
+        !how.force || Method::of(&wanted.media_type) == how.method
     }
 
     /// Whether the destination has the very blob now.
@@ -217,13 +223,14 @@ impl Layers<'_> {
     }
 
     fn compressed(&self, job: &Job, stopped: &AtomicBool) -> Result<Arrived, Error> {
-        let mut open = || Ok(Box::new(compress::gzip(self.tar(job)?)?) as Box<dyn Read>);
+        let how = self.push.compression;
+        let mut open = || Ok(how.pack(self.tar(job)?)? as Box<dyn Read>);
         let (digest, size) = self.upload(job, None, &mut open, stopped)?;
         let made = BlobRecord {
             digest,
             size,
             media_type: job.media_type.to_owned(),
-            recipe: compress::RECIPE.to_owned(),
+            recipe: how.recipe(),
         };
         Ok(Arrived { descriptor: described(job, digest, size), made: Some(made) })
     }
@@ -244,7 +251,7 @@ impl Layers<'_> {
         open: &mut dyn FnMut() -> io::Result<Box<dyn Read>>,
         stopped: &AtomicBool,
     ) -> Result<(Digest, u64), Error> {
-        let Push { client, destination, progress } = *self.push;
+        let Push { client, destination, progress, .. } = *self.push;
         let name = job.wanted.as_ref().map_or(job.diff_id.0, |wanted| wanted.digest);
         let observer = observer(progress, job, total);
         let done = client.upload(destination, name, open, &observer, stopped).map_err(failed)?;
@@ -309,9 +316,4 @@ impl<'a> Crew<'a> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
         self.stopped.store(true, Ordering::SeqCst);
     }
-}
-
-/// What a layer compressed here is called in either family.
-pub(super) fn gzip_type(docker: bool) -> &'static str {
-    if docker { media::DOCKER_LAYER } else { media::OCI_LAYER_GZIP }
 }

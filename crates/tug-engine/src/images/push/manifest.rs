@@ -1,7 +1,9 @@
 //! Which manifest a push ends with: the one the image came with, or a new one.
 
-use super::layer::{Arrived, Job, gzip_type};
+use super::layer::{Arrived, Job};
+use super::lineage::Ancestor;
 use crate::Error;
+use crate::images::compress::Method;
 use crate::images::error::ImageError;
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
@@ -40,6 +42,7 @@ impl Plan {
         row: &ImageRow,
         manifest: Option<Digest>,
         entries: &[LayerEntry],
+        oci: Option<bool>,
     ) -> Self {
         let read = |digest: Digest| {
             let bytes = blobs.read(&digest).ok()?;
@@ -53,9 +56,16 @@ impl Plan {
         };
         let original = manifest.and_then(read);
         // Docker's own family where nothing says otherwise: every registry takes it.
-        let docker =
+        let own =
             original.as_ref().is_none_or(|original| original.media_type == media::DOCKER_MANIFEST);
+        let is_made_here = original.as_ref().is_none_or(|original: &Original| original.draft);
+        let docker = oci.filter(|_| is_made_here).map_or(own, |oci| !oci);
         Self { original, docker }
+    }
+
+    /// Whether the manifest it came with says what each layer was.
+    pub(super) fn knows_its_blobs(&self) -> bool {
+        self.original.as_ref().is_some_and(|original| !original.draft)
     }
 
     /// One job for each layer, the uppermost first, each once.
@@ -64,6 +74,8 @@ impl Plan {
         diff_ids: &[DiffId],
         known: impl Fn(DiffId) -> (Vec<String>, Option<BlobRecord>),
         origins: &[ImageReference],
+        mut lineage: HashMap<DiffId, Ancestor>,
+        method: Method,
     ) -> Vec<Job> {
         let mut seen = HashSet::new();
         let wanted = |position: usize| {
@@ -72,17 +84,22 @@ impl Plan {
         };
         let job = |(position, diff_id): (usize, &DiffId)| {
             let (relatives, known) = known(*diff_id);
-            Job {
-                diff_id: *diff_id,
-                wanted: wanted(position),
-                relatives,
-                origins: origins.to_vec(),
-                known,
-                media_type: gzip_type(self.docker),
-            }
+            let (wanted, origins) = match lineage.remove(diff_id) {
+                Some(ancestor) => (Some(self.in_family(ancestor.blob)), ancestor.origins),
+                None => (wanted(position), origins.to_vec()),
+            };
+            let media_type = method.media_type(self.docker);
+            Job { diff_id: *diff_id, wanted, relatives, origins, known, media_type }
         };
         let pairs = diff_ids.iter().enumerate().rev();
         pairs.filter(|(_, diff_id)| seen.insert(**diff_id)).map(job).collect()
+    }
+
+    /// A layer of another image as a manifest of this family names it.
+    fn in_family(&self, mut blob: Descriptor) -> Descriptor {
+        blob.media_type = Method::of(&blob.media_type).media_type(self.docker).to_owned();
+        blob.annotations = None;
+        blob
     }
 
     /// The manifest of what the layers became.
@@ -111,7 +128,8 @@ impl Plan {
             });
         };
         let same = |(old, new): (&Descriptor, &&Descriptor)| old.digest == new.digest;
-        if original.manifest.layers.iter().zip(&descriptors).all(same) {
+        let as_it_is = !original.draft || original.media_type == self.media_type();
+        if as_it_is && original.manifest.layers.iter().zip(&descriptors).all(same) {
             let (bytes, media_type) = (original.bytes.clone(), original.media_type.clone());
             return Ok(Made { bytes, media_type, instead_of: None });
         }
@@ -119,9 +137,15 @@ impl Plan {
         let mut value: Value = serde_json::from_slice(&original.bytes)
             .map_err(|source| ImageError::Json { name: original.digest.to_string(), source })?;
         value["layers"] = descriptors.iter().map(|d| descriptor(d)).collect();
+        let mut media_type = original.media_type.clone();
+        if original.draft {
+            self.media_type().clone_into(&mut media_type);
+            value["mediaType"] = json!(media_type);
+            value["config"]["mediaType"] = json!(self.config_type());
+        }
         Ok(Made {
             bytes: written(&value)?,
-            media_type: original.media_type.clone(),
+            media_type,
             instead_of: (!original.draft).then_some(original.digest),
         })
     }
@@ -130,8 +154,12 @@ impl Plan {
         if self.docker { media::DOCKER_MANIFEST } else { media::OCI_MANIFEST }
     }
 
+    fn config_type(&self) -> &'static str {
+        if self.docker { media::DOCKER_CONFIG } else { media::OCI_CONFIG }
+    }
+
     fn fresh(&self, row: &ImageRow, layers: &[&Descriptor]) -> Value {
-        let config = if self.docker { media::DOCKER_CONFIG } else { media::OCI_CONFIG };
+        let config = self.config_type();
         json!({
             "schemaVersion": 2,
             "mediaType": self.media_type(),
@@ -141,12 +169,19 @@ impl Plan {
     }
 }
 
-/// An index whose entries are those that were pushed instead: old digest, new digest, new size.
+/// An index' media type, in OCI's family or Docker's.
+pub(super) fn index_type(oci: bool) -> &'static str {
+    if oci { media::OCI_INDEX } else { media::DOCKER_LIST }
+}
+
+/// An index whose entries are those that were pushed instead: old digest, new digest, new size. `oci` is the family
+/// that was asked for.
 pub(super) fn replace_in_index(
     bytes: &[u8],
     replaced: &[(Digest, Digest, u64)],
+    oci: Option<bool>,
 ) -> Result<Vec<u8>, Error> {
-    if replaced.is_empty() {
+    if replaced.is_empty() && oci.is_none() {
         return Ok(bytes.to_vec());
     }
     let mut value: Value = serde_json::from_slice(bytes)
@@ -157,6 +192,13 @@ pub(super) fn replace_in_index(
             entry["digest"] = json!(new.to_string());
             entry["size"] = json!(size);
         }
+        if let Some(oci) = oci {
+            let own = if oci { media::OCI_MANIFEST } else { media::DOCKER_MANIFEST };
+            entry["mediaType"] = json!(own);
+        }
+    }
+    if let Some(oci) = oci {
+        value["mediaType"] = json!(index_type(oci));
     }
     written(&value)
 }

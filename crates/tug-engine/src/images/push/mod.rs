@@ -6,12 +6,13 @@
 //! the destination, nor to be had from where it came, is the layer compressed anew; the manifest
 //! then is a new one, and it is said.
 
-mod compress;
 mod layer;
+mod lineage;
 mod manifest;
 mod subject;
 
 use super::cache::CacheBlob;
+use super::compress::{Compression, Method};
 use super::error::ImageError;
 use super::pull::failed;
 use crate::{Engine, Error};
@@ -27,6 +28,10 @@ use tug_types::{DiffId, Digest, ImageReference};
 pub struct PushOptions {
     /// `--platform`: what the image must be for.
     pub platform: Option<String>,
+    /// How layers that have to be compressed are.
+    pub compression: Compression,
+    /// Media types of an image that was made here: OCI's, or Docker's. None is what it was made with, or Docker's.
+    pub oci: Option<bool>,
 }
 
 /// What the registry has now.
@@ -89,6 +94,9 @@ pub(super) struct Push<'a> {
     pub(super) client: &'a Client,
     pub(super) destination: &'a Destination,
     pub(super) progress: &'a dyn PushProgress,
+    pub(super) compression: Compression,
+    /// As [`PushOptions::oci`].
+    pub(super) oci: Option<bool>,
 }
 
 impl Engine {
@@ -123,7 +131,9 @@ impl Engine {
         progress.event(PushEvent::Repository { name: first.name() });
         let client = Client::new(settings).map_err(failed)?;
         let destination = client.destination(first).map_err(failed)?;
-        let push = Push { client: &client, destination: &destination, progress };
+        let PushOptions { compression, oci, .. } = *options;
+        let (client, destination) = (&client, &destination);
+        let push = Push { client, destination, progress, compression, oci };
         let mut done = Vec::new();
         for (reference, subject) in references.iter().zip(subjects) {
             let pushed = match subject {
@@ -164,10 +174,14 @@ impl Engine {
                 replaced.push((old, pushed.digest, pushed.size));
             }
         }
-        let bytes = manifest::replace_in_index(&index.bytes, &replaced)?;
+        let bytes = manifest::replace_in_index(&index.bytes, &replaced, push.oci)?;
         let instead_of = said.then_some(index.digest);
         let tag = reference.tag().unwrap_or("latest");
-        let digest = push.publish(tag, &index.media_type, &bytes)?;
+        let media_type = match push.oci {
+            Some(oci) => manifest::index_type(oci),
+            None => &index.media_type,
+        };
+        let digest = push.publish(tag, media_type, &bytes)?;
         for image in &index.images {
             self.store.digest_image(&image.row.id, &reference.with_digest(digest))?;
         }
@@ -185,16 +199,21 @@ impl Engine {
     ) -> Result<Pushed, Error> {
         let row = &image.row;
         let entries = self.store.image_layers(&row.id)?;
-        let plan = Plan::of(&self.store.blobs(), row, image.manifest, &entries);
+        let plan = Plan::of(&self.store.blobs(), row, image.manifest, &entries, push.oci);
         let diff_ids: Vec<DiffId> = entries.iter().map(|entry| entry.diff_id).collect();
         let relatives = self.relatives(reference, row, &diff_ids)?;
+        let recipe = push.compression.recipe();
         let known = |diff_id: DiffId| {
             // What it was compressed to is only good to know: it can be found out again.
             let records = self.store.layer_blobs(&diff_id).unwrap_or_default();
-            let made = records.into_iter().find(|record| record.recipe == compress::RECIPE);
+            let made = records.into_iter().find(|record| record.recipe == recipe);
             (relatives.of(diff_id), made)
         };
-        let jobs = plan.jobs(&diff_ids, known, &row.digests);
+        let lineage = match plan.knows_its_blobs() {
+            true => std::collections::HashMap::new(),
+            false => self.lineage(&diff_ids)?,
+        };
+        let jobs = plan.jobs(&diff_ids, known, &row.digests, lineage, push.compression.method);
         let layers = Layers { push, store: self.store.layers(), blobs: self.store.blobs() };
         let arrived = layers.push(&jobs)?;
         for (diff_id, layer) in &arrived {
@@ -230,14 +249,7 @@ impl Engine {
         // Its own other names first: those certainly have all of it.
         images.sort_by_key(|image| image.id != row.id);
         for image in images {
-            let mut repositories: Vec<String> = image
-                .digests
-                .iter()
-                .filter(|name| name.registry() == reference.registry())
-                .map(|name| name.repository().to_owned())
-                .filter(|repository| repository != reference.repository())
-                .collect();
-            repositories.dedup();
+            let repositories = repositories_of(&image.digests, reference);
             if repositories.is_empty() {
                 continue;
             }
@@ -266,17 +278,27 @@ impl Engine {
     pub(super) fn push_cache_layers(
         &self,
         push: &Push<'_>,
+        reference: &ImageReference,
         diff_ids: &[DiffId],
     ) -> Result<Vec<(DiffId, CacheBlob)>, Error> {
+        let recipe = push.compression.recipe();
+        let docker = !push.oci.unwrap_or(true);
+        let mut lineage = self.lineage(diff_ids)?;
         let job = |diff_id: &DiffId| {
             let records = self.store.layer_blobs(diff_id).unwrap_or_default();
+            let (mut wanted, mut origins) = (None, Vec::new());
+            if let Some(ancestor) = lineage.remove(diff_id) {
+                let mut blob = ancestor.blob;
+                blob.media_type = Method::of(&blob.media_type).media_type(docker).to_owned();
+                (wanted, origins) = (Some(blob), ancestor.origins);
+            }
             Job {
                 diff_id: *diff_id,
-                wanted: None,
-                relatives: Vec::new(),
-                origins: Vec::new(),
-                known: records.into_iter().find(|record| record.recipe == compress::RECIPE),
-                media_type: layer::gzip_type(false),
+                relatives: repositories_of(&origins, reference),
+                wanted,
+                origins,
+                known: records.into_iter().find(|record| record.recipe == recipe),
+                media_type: push.compression.method.media_type(docker),
             }
         };
         let jobs: Vec<Job> = diff_ids.iter().map(job).collect();
@@ -322,6 +344,18 @@ impl Push<'_> {
         let published = self.client.publish(self.destination, name, media_type, bytes, &on_retry);
         published.map_err(failed)
     }
+}
+
+/// The repositories of the reference's registry, other than its own, that images came from.
+fn repositories_of(origins: &[ImageReference], reference: &ImageReference) -> Vec<String> {
+    let mut names: Vec<String> = origins
+        .iter()
+        .filter(|name| name.registry() == reference.registry())
+        .map(|name| name.repository().to_owned())
+        .filter(|repository| repository != reference.repository())
+        .collect();
+    names.dedup();
+    names
 }
 
 /// Layers, and the repositories that have them.

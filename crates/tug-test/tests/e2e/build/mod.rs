@@ -9,6 +9,7 @@ mod failures;
 mod git;
 mod hanging;
 mod instructions;
+mod killed_outputs;
 mod kills;
 mod mounts;
 mod outputs;

@@ -26,6 +26,30 @@ pub(super) fn parse(text: &str) -> Result<Vec<Annotation>, String> {
         .collect()
 }
 
+/// The same as an attribute of an output: what follows `annotation` in `annotation-LEVEL[PLATFORM].KEY`, and the value.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn attribute(rest: &str, value: &str) -> Result<Annotation, String> {
+    let wrong = || format!("invalid annotation key annotation{rest}");
+    // The platform may hold a dot; the level does not.
+    let (word, key) = match rest.find(']') {
+        Some(end) if rest.find('.').is_none_or(|dot| end < dot || rest[..dot].contains('[')) => {
+            (&rest[..=end], rest[end + 1..].strip_prefix('.').ok_or_else(wrong)?)
+        }
+        _ => rest.split_once('.').ok_or_else(wrong)?,
+    };
+    let word = match word.strip_prefix('-') {
+        Some(word) => word.to_owned(),
+        None => format!("manifest{word}"),
+    };
+    if key.is_empty() {
+        return Err(wrong());
+    }
+    let (on, platform) = level(&word)?;
+    Ok(Annotation { on, platform, key: key.to_owned(), value: value.to_owned() })
+}
+
 /// `manifest[linux/arm64]`
 fn level(word: &str) -> Result<(AnnotationLevel, Option<Platform>), String> {
     let wrong = || {

@@ -1,7 +1,8 @@
 //! From flags to what the builder is asked for.
 
 use super::contexts::Opened;
-use super::{annotations, caches, outputs, sources};
+use super::outputs::Outputs;
+use super::{annotations, attestations, caches, sources};
 use crate::container_flags::{self, host};
 use crate::flags::Parsed;
 use crate::quit::Quit;
@@ -39,10 +40,14 @@ pub(super) enum Method {
 ///
 /// # Errors
 /// What cannot be read, and what is not supported.
-pub(super) fn request(parsed: &Parsed<'_>, source: &Opened) -> Result<BuildRequest, Quit> {
+pub(super) fn request(
+    parsed: &Parsed<'_>,
+    source: &Opened,
+    outputs: &Outputs,
+) -> Result<BuildRequest, Quit> {
     let host = limits(parsed)?;
     let rest = BuildRequest { host, ..BuildRequest::default() };
-    values(parsed, source, rest).map_err(refused)
+    values(parsed, source, outputs, rest).map_err(refused)
 }
 
 /// Docker's flags are read in two passes. What the second finds wrong with a value ends with 1.
@@ -51,10 +56,14 @@ pub(super) fn refused(quit: Quit) -> Quit {
 }
 
 /// What the second pass reads.
-fn values(parsed: &Parsed<'_>, source: &Opened, rest: BuildRequest) -> Result<BuildRequest, Quit> {
+fn values(
+    parsed: &Parsed<'_>,
+    source: &Opened,
+    outputs: &Outputs,
+    rest: BuildRequest,
+) -> Result<BuildRequest, Quit> {
     refuse(parsed)?;
     let platforms = platforms(parsed)?;
-    let outputs = outputs::read(parsed)?;
     let labels = parsed.read_all("label", container_flags::label)?.into_iter().collect();
     let contexts = parsed.read_all("build-context", sources::named_context)?;
     let secrets = parsed.read_all("secret", sources::secret)?;
@@ -77,13 +86,15 @@ fn values(parsed: &Parsed<'_>, source: &Opened, rest: BuildRequest) -> Result<Bu
             .collect(),
         pull: parsed.on("pull"),
         platforms,
-        cache_from: parsed.read_all("cache-from", caches::from)?,
-        cache_to: parsed.read_all("cache-to", caches::to)?,
+        cache_from: parsed.read_all("cache-from", caches::from)?.concat(),
+        cache_to: parsed.read_all("cache-to", caches::to)?.concat(),
         annotations: parsed.read_all("annotation", annotations::parse)?.concat(),
         explain: parsed.on("explain"),
         debug: parsed.on("debug"),
-        outputs: outputs.files,
+        outputs: outputs.files.clone(),
         keep: outputs.keep,
+        discard: outputs.discard,
+        own_annotations: outputs.annotations.clone(),
         cache_budget: cache_budget(parsed)?,
         ..rest
     })
@@ -124,40 +135,21 @@ pub(super) fn call(parsed: &Parsed<'_>) -> Result<Option<Call>, Quit> {
     Ok(method.map(|method| Call { method, json, ignore_status }))
 }
 
-/// Attestations are asked for or turned off; there are none.
-fn refuse_attestations(parsed: &Parsed<'_>) -> Result<(), Quit> {
-    let off = |text: &str| matches!(text, "" | "0" | "f" | "F" | "FALSE" | "false" | "False");
-    let on = |text: &str| matches!(text, "1" | "t" | "T" | "TRUE" | "true" | "True");
-    let refuse = |flag: &str, value: &str| {
-        let message = format!("--{flag} {value}: tug writes no attestations");
-        Err(parsed
-            .wrong(message)
-            .with_hint("leave it out, or give --provenance=false --sbom=false"))
-    };
-    for name in ["provenance", "sbom"] {
-        if let Some(value) = parsed.all(name).find(|value| !off(value)) {
-            return refuse(name, value);
-        }
-    }
-    for value in parsed.all("attest") {
-        let fields = tug_build::csv_fields(value).map_err(|e| parsed.wrong(e.to_string()))?;
-        let pairs: Vec<_> = fields.iter().filter_map(|field| field.split_once('=')).collect();
-        if !pairs.iter().any(|(name, _)| *name == "type") {
-            return Err(parsed.wrong("attestation type not specified"));
-        }
-        if !pairs.iter().any(|(name, value)| *name == "disabled" && on(value)) {
-            return refuse("attest", value);
-        }
-    }
-    Ok(())
-}
-
 /// `TUG_BUILD_CACHE`
 fn cache_budget(parsed: &Parsed<'_>) -> Result<Option<u64>, Quit> {
     let Some(text) = crate::environment::build_cache() else { return Ok(None) };
     let bytes = crate::value::size::parse(&text)
         .map_err(|why| parsed.wrong(format!("TUG_BUILD_CACHE: {why}")))?;
     Ok(u64::try_from(bytes).ok())
+}
+
+/// Whether there is a time that nothing in the image may be younger than.
+///
+/// # Errors
+/// When build arguments cannot be read.
+pub(super) fn has_epoch(parsed: &Parsed<'_>) -> Result<bool, Quit> {
+    let args = build_args(parsed).map_err(refused)?;
+    Ok(args.get("SOURCE_DATE_EPOCH").is_some_and(|text| !text.is_empty()))
 }
 
 /// The caller's `SOURCE_DATE_EPOCH` counts as a build argument.
@@ -183,12 +175,10 @@ fn refuse(parsed: &Parsed<'_>) -> Result<(), Quit> {
             return Err(quit.with_hint("leave it out"));
         }
     }
-    refuse_attestations(parsed)?;
-    for name in ["squash", "compress"] {
-        if parsed.on(name) {
-            let quit = parsed.wrong(format!("--{name} is not supported by tug yet"));
-            return Err(quit.with_hint("leave it out"));
-        }
+    attestations::refuse(parsed)?;
+    if parsed.on("squash") {
+        let quit = parsed.wrong("--squash is not supported by tug");
+        return Err(quit.with_hint("copy the result of one stage into another: COPY --from"));
     }
     Ok(())
 }
@@ -223,7 +213,10 @@ fn tags(parsed: &Parsed<'_>, more: &[String]) -> Result<Vec<ImageReference>, Qui
             None => Ok(reference),
         }
     };
-    let list = parsed.all("tag").chain(more.iter().map(String::as_str));
+    let given = parsed.all("tag");
+    let more =
+        more.iter().map(String::as_str).filter(|name| !parsed.all("tag").any(|tag| tag == *name));
+    let list = given.chain(more);
     list.filter(|text| !text.is_empty()).map(read).collect()
 }
 
