@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::index;
+use crate::modules::Module;
 use crate::object::{Commit, Entry, EntryKind, Kind, Oid, entries, header, tagged};
 use crate::pack::Pack;
 use crate::protocol::Found;
@@ -79,6 +80,19 @@ pub fn checkout(
         writer.repository(found, id, target, kept)?;
     }
     Ok(writer.done)
+}
+
+/// Tells a `.git` that a submodule of it is there, as `git submodule init` does.
+///
+/// # Errors
+/// When the disk does not take it.
+pub fn register(git_dir: &Path, module: &Module, url: &str) -> Result<(), Error> {
+    let path = git_dir.join("config");
+    let (name, url) = (quoted(&module.name), quoted(&redacted(url)));
+    let text = format!("[submodule {name}]\n\tactive = true\n\turl = {url}\n");
+    let file = File::options().append(true).open(&path);
+    let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(failed("write", &path))
 }
 
 struct Writer<'a> {

@@ -24,7 +24,7 @@ mod packet;
 mod protocol;
 mod remote;
 
-pub use checkout::{Checkout, Kept, Target, checkout};
+pub use checkout::{Checkout, Kept, Target, checkout, register};
 pub use error::{Error, Query};
 pub use known_hosts::{Known, KnownHosts, host_name};
 pub use modules::{Module, modules};

@@ -248,13 +248,17 @@ impl Fetcher<'_> {
                 checksum: None,
                 by_commit: false,
             };
-            let place = Place {
+            let inside = Place {
                 root: place.root,
                 files: place.files.join(&path),
                 git_dir: place.git_dir.join("modules").join(&module.name),
                 depth: place.depth + 1,
             };
-            self.write(&inner, &Found::commit(id), &place)?;
+            self.write(&inner, &Found::commit(id), &inside)?;
+            if keeps {
+                let git_dir = place.root.join(&place.git_dir);
+                tug_git::register(&git_dir, module, &inner.url).map_err(self.failed(&git.url))?;
+            }
         }
         Ok(())
     }

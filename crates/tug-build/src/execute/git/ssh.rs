@@ -270,8 +270,12 @@ impl Visitor {
         if identities.is_empty() {
             return Err(SshError::NoKey { socket: socket.clone() });
         }
-        let hash = handle.best_supported_rsa_hash().await.map_err(speak)?;
-        let hash = hash.unwrap_or(Some(HashAlg::Sha512));
+        let mut hash = Some(HashAlg::Sha512);
+        // Some servers never say which they know, and to find that out takes a second.
+        if identities.iter().any(|identity| is_rsa(&identity.public_key().algorithm())) {
+            let known = handle.best_supported_rsa_hash().await.map_err(speak)?;
+            hash = known.unwrap_or(hash);
+        }
         let mut shown = Vec::new();
         for identity in identities {
             let (name, entered) = match identity {

@@ -79,6 +79,7 @@ fn repositories_are_added_at_a_ref_with_their_submodules() {
         format!("refs/heads/main {}", commits[2])
     );
     assert_eq!(git("whole/sub", "rev-parse --git-dir"), format!("{out}/whole/.git/modules/sub"));
+    assert_eq!(git("whole", "submodule status | cut -d' ' -f3"), "sub");
     assert_eq!(git("whole/sub", "status --porcelain"), "");
     assert_eq!(git("whole/sub", "log --format=%s"), "lib");
     assert_eq!(git("tag", "describe"), "v2");
