@@ -3,7 +3,8 @@
 //! Owns: an engine of a test's own that proves it left nothing ([`sandbox`], [`leaks`]), programs
 //! with a time limit ([`process`], [`terminal`]) and what they said ([`output`]), fixture images
 //! ([`layout`], [`layer`], [`fixture`]), another architecture ([`foreign`]), registries good and bad ([`registry`], [`scripted`],
-//! [`shelf`]) and a client that fills them ([`push`]), answers of Docker to compare with ([`transcript`]). Refuses to own anything tug itself uses: a
+//! [`shelf`]) and a client that fills them ([`push`]), servers of repositories ([`git`], [`lighttpd`],
+//! [`sshd`]), answers of Docker to compare with ([`transcript`]). Refuses to own anything tug itself uses: a
 //! fixture made by the code under test proves nothing.
 //!
 //! Start at [`sandbox::Sandbox`].
