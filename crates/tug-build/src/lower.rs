@@ -151,12 +151,12 @@ fn epoch(request: &BuildRequest, global: &GlobalScope) -> Result<Option<i64>, Bu
     }
 }
 
-/// Whether a copy or a mount takes files from elsewhere than the stages: each of those counts as one.
+/// Whether there is a copy from somewhere or a mount of any kind: what those take counts as a stage.
 fn has_foreign_sources(file: &Dockerfile) -> bool {
     let steps = file.stages.iter().flat_map(|stage| &stage.steps);
     steps.into_iter().any(|step| match &step.instruction {
         Instruction::Copy(copy) => copy.from.is_some(),
-        Instruction::Run(run) => run.mounts.iter().any(|mount| mount.from.is_some()),
+        Instruction::Run(run) => !run.mounts.is_empty(),
         _ => false,
     })
 }

@@ -157,7 +157,7 @@ impl Worker<'_> {
             self.board.tell(Event::Warning { line, text });
         }
         let guard = self.cancel.watch(step.killer());
-        let mut tail = Vec::new();
+        let (mut tail, mut cut) = (Vec::new(), false);
         let (container, killer, over) = (step.container(), step.killer(), OnceLock::new());
         let written = Written { container: &container, caches };
         let (end, ended) = std::sync::mpsc::channel();
@@ -168,6 +168,7 @@ impl Worker<'_> {
                 tail.extend_from_slice(bytes);
                 if tail.len() > 2 * TAIL {
                     tail.drain(..tail.len() - TAIL);
+                    cut = true;
                 }
                 self.board.tell(Event::Output { line, stderr, bytes: bytes.to_vec() });
             });
@@ -182,7 +183,7 @@ impl Worker<'_> {
         let record = followed?;
         finished?;
         if record.exit_code != 0 {
-            locked(&self.tails).insert(vertex.index(), tail);
+            locked(&self.tails).insert(vertex.index(), whole_lines(tail, cut));
         }
         if let Some(failure) = record.error.filter(|_| record.exit_code == 0) {
             self.board.tell(Event::Warning { line, text: failure.message });
@@ -223,4 +224,12 @@ impl Worker<'_> {
         };
         locked(&self.failed).get_or_insert(failed);
     }
+}
+
+/// Without the rest of a line whose beginning is gone.
+fn whole_lines(mut tail: Vec<u8>, cut: bool) -> Vec<u8> {
+    if cut && let Some(end) = tail.iter().position(|byte| *byte == b'\n') {
+        tail.drain(..=end);
+    }
+    tail
 }

@@ -218,7 +218,8 @@ impl Row {
                 }
                 '\r' => self.partial.clear(),
                 '\t' => self.partial.push_str("    "),
-                // What moves the cursor would break the view.
+                // Colours and what moves the cursor would break the view.
+                '\x1b' => skip_sequence(&mut chars),
                 c if c.is_control() => {}
                 c => self.partial.push(c),
             }
@@ -252,6 +253,22 @@ impl Row {
                 lines.push(painted(cut(&format!(" => => # {line}"), width), "2", colour));
             }
         }
+    }
+}
+
+/// The rest of a terminal's control sequence (ECMA-48): a letter ends `ESC [`, a bell or `ESC \` ends `ESC ]`.
+fn skip_sequence(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
+    match chars.next() {
+        Some('[') => drop(chars.find(|c| ('@'..='~').contains(c))),
+        Some(']') => {
+            let mut before = ' ';
+            let _ = chars.find(|c| {
+                let ends = *c == '\x07' || (before == '\x1b' && *c == '\\');
+                before = *c;
+                ends
+            });
+        }
+        _ => {}
     }
 }
 
@@ -301,7 +318,7 @@ mod tests {
         state.tell(Event::Started { line: line(2), name: "[2/4] WORKDIR /app".into() });
         state.tell(Event::Cached { line: line(2) });
         state.tell(Event::Started { line: line(3), name: "[4/4] RUN npm install".into() });
-        let output = b"one\r\ntwo\r50%\r60%\x1b[1A\n".to_vec();
+        let output = b"\x1b[1;31mone\x1b[0m\r\ntwo\r50%\r60%\x1b[1A\x1b]0;title\x07\n".to_vec();
         state.tell(Event::Output { line: line(3), stderr: false, bytes: output });
         let lines = state.lines(60);
         assert!(lines[0].starts_with("[+] Building 0.0s (2/3) ") && lines[0].ends_with(BUILDER));
@@ -312,7 +329,7 @@ mod tests {
         assert!(lines[2].starts_with(" => => transferring context: 2B "));
         assert!(lines[3].starts_with(" => CACHED [2/4] WORKDIR /app "));
         assert!(lines[4].starts_with(" => [4/4] RUN npm install "));
-        assert_eq!(lines[5..], [" => => # one", " => => # 60%[1A"]);
+        assert_eq!(lines[5..], [" => => # one", " => => # 60%"]);
         assert!(lines[..5].iter().all(|line| line.chars().count() == 60), "{lines:?}");
         state.over = true;
         assert!(state.lines(60)[0].contains(" FINISHED "));

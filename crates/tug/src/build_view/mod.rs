@@ -41,6 +41,17 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// Whether everything commands print is shown as it comes, and stays.
+    pub(crate) fn keeps_output(self) -> bool {
+        match self {
+            Self::Plain | Self::RawJson => true,
+            Self::Auto => !std::io::stderr().is_terminal(),
+            Self::Tty | Self::Quiet => false,
+        }
+    }
+}
+
 /// A view of one build.
 pub(crate) trait View: Progress {
     /// The build is over; nothing is drawn after this.

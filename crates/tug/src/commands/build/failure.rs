@@ -12,6 +12,10 @@ use tug_engine::{Config, CreateRequest};
 use tug_monitor::log::Begin;
 use tug_types::Explain;
 
+/// So many of the last lines a failed command printed are repeated with its failure where they were shown
+/// before; else all that is kept.
+const LINES: usize = 10;
+
 /// `--debug`: a shell in the state the failed command left.
 ///
 /// # Errors
@@ -76,6 +80,12 @@ pub(super) fn warnings(ctx: &Context, report: &Report) {
     }
 }
 
+/// The end of what a command printed, `most` lines at most.
+fn last_lines(output: &str, most: usize) -> String {
+    let lines: Vec<&str> = output.trim_end().lines().collect();
+    lines[lines.len().saturating_sub(most)..].join("\n")
+}
+
 /// Says it all but the last line, which ends the command.
 pub(super) fn report(
     ctx: &Context,
@@ -94,7 +104,8 @@ pub(super) fn report(
             ctx.say("------");
             ctx.say(format!(" > {title}:"));
             if !output.is_empty() {
-                ctx.say(String::from_utf8_lossy(output).trim_end());
+                let most = if kind.keeps_output() { LINES } else { usize::MAX };
+                ctx.say(last_lines(&String::from_utf8_lossy(output), most));
             }
             ctx.say("------");
         }
@@ -110,4 +121,16 @@ pub(super) fn report(
     let mut failure = failure;
     failure.message = format!("failed to solve: {}", failure.message);
     Quit::from(failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_are_shown() {
+        assert_eq!(last_lines("one\r\ntwo\n\n", usize::MAX), "one\ntwo");
+        assert_eq!(last_lines("one\ntwo\nthree\n", 2), "two\nthree");
+        assert_eq!(last_lines("", 2), "");
+    }
 }
