@@ -18,6 +18,7 @@ use crate::image::ImageConfig;
 use crate::lower::{self, BaseImage, Plan};
 use crate::ops::{Layer, Op, layers};
 use crate::progress::{Board, Event, LineId, Progress};
+use crate::prune;
 use crate::request::{BuildRequest, CachePlace, DockerfileSource, FilesTo, NamedContext};
 use crate::share::{self, Import};
 use sha2::{Digest as _, Sha256};
@@ -176,6 +177,8 @@ impl Build {
         });
         let globals = globals.collect::<Result<Vec<_>, _>>()?;
         let store = Store::new(&self.settings.data_root);
+        let (bytes, strict) = self.budget();
+        prune::begin(&store, bytes)?;
         let lease = Lease::create(store.root()).map_err(tug_store::Error::from)?;
         let graph = StageGraph::new(&file, &globals[0])
             .map_err(|error| BuildError::Dockerfile(Box::new(error)))?;
@@ -197,7 +200,7 @@ impl Build {
             board: &self.board,
             cancel: &self.cancel,
             contexts,
-            budget: self.budget(lease.dir()),
+            budget: Budget::new(bytes, strict, lease.dir()),
             lease,
             slots: self.slots(path.as_deref()),
             imports: &imports,
@@ -214,7 +217,7 @@ impl Build {
             Err(error) => {
                 self.keep_failed(&store, &worker, &plan);
                 // The failure is what counts.
-                let _ = worker.settle_budget();
+                let _ = worker.end();
                 let _ = Engine::new(self.settings.clone()).settle_later();
                 return Err(error);
             }
@@ -222,8 +225,9 @@ impl Build {
         let made = self.export(&store, &worker, &plan, &files)?;
         worker.finish()?;
         self.export_caches(&worker, &files)?;
-        Engine::new(self.settings.clone()).settle_later()?;
         let explanations = worker.explanations();
+        worker.end()?;
+        Engine::new(self.settings.clone()).settle_later()?;
         Ok(Built {
             image: made.image,
             digest: made.digest,
@@ -524,14 +528,15 @@ impl Build {
         hex(&Sha256::digest(text.as_bytes())[..16])
     }
 
-    fn budget(&self, lease: &Path) -> Budget {
+    /// In bytes, and whether somebody chose it.
+    fn budget(&self) -> (u64, bool) {
         let chosen = self.request.cache_budget;
         let bytes = chosen.unwrap_or_else(|| {
             let size = rustix::fs::statvfs(&self.settings.data_root)
                 .map_or(u64::MAX, |fs| fs.f_frsize.saturating_mul(fs.f_blocks));
             (size / SHARE).max(1 << 30)
         });
-        Budget::new(bytes, chosen.is_some(), lease)
+        (bytes, chosen.is_some())
     }
 
     /// The caches to take results from. One that cannot be had costs time and nothing else.

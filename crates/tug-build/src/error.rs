@@ -276,7 +276,7 @@ impl Explain for BuildError {
             Self::NoSecret { id } => Some(format!("give it with --secret id={id},src=FILE")),
             Self::NoSsh { id } => Some(format!("give it with --ssh {id}")),
             Self::Budget { .. } => Some(
-                "raise TUG_BUILD_CACHE, or make room with `tug builder prune --all`".to_owned(),
+                "raise TUG_BUILD_CACHE (or \"build-cache\" in registries.json), or make room with `tug builder prune --all`".to_owned(),
             ),
             Self::Git { source, .. } => source.hint(),
             Self::Ssh { source, .. } => source.hint(),

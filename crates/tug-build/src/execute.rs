@@ -62,6 +62,10 @@ pub(crate) struct Worker<'b> {
     borrowed: Mutex<BTreeMap<String, Record>>,
     explanations: Mutex<Vec<Explanation>>,
     budget: Budget,
+    /// Results there was no room for, by key: with an image they may cost nothing.
+    unkept: Mutex<BTreeMap<String, Record>>,
+    /// Layers that may be nobody's at the end.
+    loose: Mutex<BTreeSet<DiffId>>,
     slots: String,
     epoch: Option<i64>,
     /// The last output of commands that failed, by vertex.
@@ -114,6 +118,8 @@ impl<'b> Worker<'b> {
             borrowed: Mutex::default(),
             explanations: Mutex::default(),
             budget: means.budget,
+            unkept: Mutex::default(),
+            loose: Mutex::default(),
             slots: means.slots,
             epoch: means.epoch,
             tails: Mutex::default(),
@@ -125,16 +131,38 @@ impl<'b> Worker<'b> {
         &self.lease
     }
 
-    /// Notes what was used, and keeps the cache in its bounds.
+    /// Notes what was used, and what there is room for now that an image has some of it.
     pub(crate) fn finish(&self) -> Result<(), BuildError> {
         self.keep_borrowed()?;
+        for (key, record) in std::mem::take(&mut *locked(&self.unkept)) {
+            if !self.put_record(&key, &record)? {
+                locked(&self.unkept).insert(key, record);
+            }
+        }
         let used = locked(&self.used).clone();
         let store = locked(&self.store);
         if !used.is_empty() {
             store.cache_used(used.iter().map(String::as_str))?;
         }
-        drop(store);
-        self.settle_budget()
+        Ok(())
+    }
+
+    /// Ends it. What was made and nobody has goes.
+    pub(crate) fn end(self) -> Result<(), BuildError> {
+        let Self { store, lease, loose, .. } = self;
+        drop(lease);
+        let loose: Vec<DiffId> =
+            loose.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().collect();
+        locked(&store).discard(&loose, &[])?.delete()?;
+        Ok(())
+    }
+
+    fn put_record(&self, key: &str, record: &Record) -> Result<bool, BuildError> {
+        let result = serde_json::to_string(&record.layers).unwrap_or_default();
+        let sizes: Vec<(DiffId, u64)> =
+            record.layers.iter().map(|layer| (layer.diff_id, layer.size)).collect();
+        let Record { kind, title: description, .. } = record;
+        self.put(&NewCacheRow { key, kind, description, result: &result, layers: &sizes })
     }
 
     pub(crate) fn explanations(&self) -> Vec<Explanation> {
@@ -201,6 +229,7 @@ impl<'b> Worker<'b> {
         }
         let info = self.layers.adopt(&self.lease, upper).map_err(tug_store::Error::from)?;
         let mut all = onto;
+        locked(&self.loose).insert(info.diff_id);
         let created = now();
         all.push(Layer { diff_id: info.diff_id, size: info.size, created: Some(created) });
         Ok(Output::Layers(Arc::new(all)))
@@ -210,22 +239,17 @@ impl<'b> Worker<'b> {
     fn keep(&self, vertex: VertexId, inputs: &Inputs, output: &Output) -> Result<(), BuildError> {
         let Output::Layers(made) = output else { return Ok(()) };
         let key = inputs.key().to_string();
-        let result = serde_json::to_string(made.as_ref()).unwrap_or_default();
-        let sizes: Vec<(DiffId, u64)> =
-            made.iter().map(|layer| (layer.diff_id, layer.size)).collect();
-        let store = locked(&self.store);
-        store.put_cached(&NewCacheRow {
-            key: &key,
-            kind: kind(self.op(vertex)),
-            description: &self.information(vertex).title,
-            result: &result,
-            layers: &sizes,
-        })?;
-        let slot = self.slot(vertex);
-        explain::remember(&store, &slot, inputs.parts())?;
-        drop(store);
+        let record = Record {
+            title: self.information(vertex).title.clone(),
+            kind: kind(self.op(vertex)).to_owned(),
+            layers: made.to_vec(),
+        };
+        let kept = self.put_record(&key, &record)?;
+        explain::remember(&locked(&self.store), &self.slot(vertex), inputs.parts())?;
+        if !kept {
+            locked(&self.unkept).insert(key.clone(), record);
+        }
         locked(&self.used).insert(key);
-        self.make_room()?;
         Ok(())
     }
 
@@ -337,6 +361,9 @@ impl Executor for Worker<'_> {
             *known = title;
         }
         drop(titles);
+        if let Some(record) = locked(&self.unkept).get(&key) {
+            return Ok(Some(Output::Layers(Arc::new(record.layers.clone()))));
+        }
         if let Some(found) = self.remembered(&key)? {
             locked(&self.used).insert(key);
             return Ok(Some(found));

@@ -41,7 +41,9 @@ pub use files::copy::CopyError;
 pub use files::owner::OwnerError;
 pub use files::tree::TreeError;
 pub use progress::{Event, LineId, Progress, Silent};
-pub use prune::{CacheEntry, PruneOptions, Pruned, cache_entries, prune_cache};
+pub use prune::{
+    CacheEntry, CacheFilter, PruneOptions, Pruned, cache_entries, mounts_in_use, prune_cache,
+};
 pub use request::{
     Annotation, AnnotationLevel, Archive, BuildRequest, CachePlace, CacheTo, DockerfileSource,
     FilesTo, NamedContext, Secret,

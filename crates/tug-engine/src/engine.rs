@@ -55,6 +55,15 @@ impl Engine {
         &self.settings
     }
 
+    /// `build-cache` of the settings files: what builds may keep, as the command line reads sizes.
+    ///
+    /// # Errors
+    /// When a file is there but cannot be read or understood.
+    pub fn build_cache_setting(&self) -> Result<Option<String>, crate::Error> {
+        let read = tug_registry::Registries::read(&self.settings.registries.settings);
+        Ok(read.map_err(|error| crate::Error::from_explain(&error))?.build_cache)
+    }
+
     /// The store below it.
     pub fn store(&self) -> &Store {
         &self.store

@@ -14,7 +14,7 @@ use tug_monitor::log::{Begin, Item, Reader, Stream};
 use tug_monitor::{Client, ExitRecord};
 use tug_runtime::{Mount, MountSource};
 use tug_store::NewContainer;
-use tug_types::{ContainerId, ContainerPath, DiffId, Digest};
+use tug_types::{ContainerId, ContainerPath, DiffId};
 
 /// What a step is to be.
 #[derive(Clone, Debug, Default)]
@@ -123,9 +123,6 @@ pub struct BaseLayers {
     pub layers: Vec<(DiffId, u64)>,
 }
 
-/// Steps share one name for the image they run on: it is none.
-const NO_IMAGE: Digest = Digest::from_sha256([0; 32]);
-
 impl Engine {
     /// The image of a name or an id that is here.
     ///
@@ -177,7 +174,7 @@ impl Engine {
         let json = record.json(&id)?;
         let new = NewContainer {
             id: &id,
-            image: &NO_IMAGE,
+            image: &tug_store::STEP_IMAGE,
             layers: &layers_used(request),
             record: &json,
             volumes: &[],

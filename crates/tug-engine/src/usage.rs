@@ -23,7 +23,7 @@ pub struct DiskUsage {
     pub volumes: Vec<VolumeUsage>,
     /// What builds remember.
     pub cache: Vec<BuildCacheUsage>,
-    /// Bytes of the layers only builds have.
+    /// Bytes of the layers only builds have, and of cache mounts.
     pub cache_size: u64,
     /// Something that runs could not be counted as quickly as an answer is wanted: its figure is from
     /// then, in seconds since the epoch, the oldest of them. It is being counted anew.
@@ -52,16 +52,16 @@ pub struct VolumeUsage {
     pub size: u64,
 }
 
-/// A result that builds remember.
+/// A result that builds remember, or a cache mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildCacheUsage {
-    /// Its key.
+    /// Its key, or its directory.
     pub id: String,
-    /// What it is.
-    pub kind: String,
+    /// What it is, in Docker's words.
+    pub kind: &'static str,
     /// The step, as people know it.
     pub description: String,
-    /// Bytes of its own layer.
+    /// Bytes of its own layer, or of its files when it was used last.
     pub size: u64,
     /// Seconds since the epoch.
     pub created: i64,
@@ -112,15 +112,26 @@ impl Engine {
         let volumes = volumes.collect();
         self.keep_counted(&counting);
         let seconds = |nanoseconds: i64| nanoseconds.div_euclid(1_000_000_000);
-        let cache = self.store.cache_rows()?.into_iter().map(|row| BuildCacheUsage {
-            size: row.layers.last().map_or(0, |(_, size)| *size),
+        let (rows, mounts) = self.store.cache_listing()?;
+        let results = rows.into_iter().map(|row| BuildCacheUsage {
+            size: row.size,
             created: seconds(row.created),
             used: seconds(row.used),
             uses: row.uses,
             shared: row.shared,
             id: row.key,
-            kind: row.kind,
+            kind: "regular",
             description: row.description,
+        });
+        let mounts = mounts.into_iter().map(|mount| BuildCacheUsage {
+            size: mount.size,
+            created: seconds(mount.created),
+            used: seconds(mount.used),
+            uses: mount.uses,
+            shared: false,
+            id: mount.name,
+            kind: "exec.cachemount",
+            description: format!("cached mount with id {:?}", mount.id),
         });
         Ok(DiskUsage {
             images: usage.images,
@@ -128,7 +139,7 @@ impl Engine {
             reclaimable_layers: usage.reclaimable,
             containers,
             volumes,
-            cache: cache.collect(),
+            cache: results.chain(mounts).collect(),
             cache_size: self.store.cache_size()?,
             since,
         })

@@ -8,7 +8,8 @@
 //!     "build.lan:5000": {"insecure": true},
 //!     "vault.lan": {"client-certificate": "/etc/tug/me.pem", "client-key": "/etc/tug/me.key"}
 //!   },
-//!   "keep-blobs": true
+//!   "keep-blobs": true,
+//!   "build-cache": "20g"
 //! }
 //! ```
 //!
@@ -30,6 +31,8 @@ pub struct Registries {
     pub registries: BTreeMap<String, Registry>,
     /// Whether the compressed layers of pulled images are kept for a later push or save.
     pub keep_blobs: Option<bool>,
+    /// What builds may keep, as the command line reads sizes.
+    pub build_cache: Option<String>,
 }
 
 /// What is known about one registry.
@@ -74,6 +77,7 @@ impl Registries {
             read.check(path)?;
             all.registries.extend(read.registries);
             all.keep_blobs = read.keep_blobs.or(all.keep_blobs);
+            all.build_cache = read.build_cache.or(all.build_cache);
         }
         Ok(all)
     }
@@ -119,7 +123,7 @@ mod tests {
         let (first, second) = (dir.path().join("a.json"), dir.path().join("b.json"));
         std::fs::write(
             &first,
-            r#"{"registries":{"a.io":{"mirrors":["m"]},"b.io":{"insecure":true}},"keep-blobs":false}"#,
+            r#"{"registries":{"a.io":{"mirrors":["m"]},"b.io":{"insecure":true}},"keep-blobs":false,"build-cache":"20g"}"#,
         )
         .unwrap();
         std::fs::write(&second, r#"{"registries":{"a.io":{"fallbacks":["f"]}}}"#).unwrap();
@@ -128,6 +132,7 @@ mod tests {
         assert!(all.get("a.io").unwrap().mirrors.is_empty());
         assert!(all.get("b.io").unwrap().insecure);
         assert_eq!(all.keep_blobs, Some(false));
+        assert_eq!(all.build_cache.as_deref(), Some("20g"));
         assert_eq!(all.get("c.io"), None);
     }
 

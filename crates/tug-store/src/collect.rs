@@ -39,6 +39,15 @@ impl Discarded {
         Self { trash, ..Self::default() }
     }
 
+    /// This and that.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.layers.extend(other.layers);
+        self.blobs.extend(other.blobs);
+        self.trash.extend(other.trash);
+        self.entries = self.entries.saturating_add(other.entries);
+        self
+    }
+
     /// How many files there are to delete, by the layers' records.
     pub fn entries(&self) -> u64 {
         self.entries
@@ -110,6 +119,19 @@ impl Store {
             }
             Ok(discarded)
         })
+    }
+
+    /// Takes a directory of the caller's, which is below the data root, out of its place.
+    ///
+    /// # Errors
+    /// When it cannot be moved. That it is gone already is no failure.
+    pub fn take_out(&self, dir: &std::path::Path) -> Result<Discarded> {
+        let trash = lease::trash_path(self.root())?;
+        match std::fs::rename(dir, &trash) {
+            Ok(()) => Ok(Discarded::of(vec![trash])),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Discarded::default()),
+            Err(source) => Err(crate::Error::Remove { path: dir.to_owned(), source }),
+        }
     }
 
     /// Takes away everything that nothing refers to and that is older than `grace`: what a killed

@@ -115,6 +115,13 @@ pub type NextAddress<'a> = &'a dyn Fn(&BTreeSet<Ipv4Addr>) -> Option<Ipv4Addr>;
 const COLUMNS: &str = "id, name, state, image, created, started, finished, exit_code, oom_killed, \
      error, record, (SELECT address FROM addresses WHERE container = containers.id)";
 
+/// Whether a container that is no step of a build has a layer that no image has, but the build cache: without
+/// the container it counts as the cache's.
+const ONLY_HAS: &str = "SELECT EXISTS (SELECT 1 FROM container_layers AS c
+    JOIN build_cache_layers AS b ON b.diff_id = c.diff_id
+    WHERE c.container = ?1 AND NOT EXISTS (SELECT 1 FROM image_layers AS i WHERE i.diff_id = c.diff_id))
+    AND EXISTS (SELECT 1 FROM containers WHERE id = ?1 AND image <> ?2)";
+
 impl Store {
     /// Records a container in state `creating`, under `name` or the first free one of `names`.
     ///
@@ -235,17 +242,24 @@ impl Store {
     /// # Errors
     /// When the database fails, or a volume cannot be moved.
     pub fn forget_container(&self, id: &ContainerId, owned: &[String]) -> Result<Discarded> {
-        let mut moved = Vec::new();
+        let (mut moved, mut evicted) = (Vec::new(), Vec::new());
         let committed = self.write(|transaction| {
+            let is_caches: bool = transaction
+                .prepare_cached(ONLY_HAS)?
+                .query_row(params![id.as_str(), crate::STEP_IMAGE.to_string()], |row| row.get(0))?;
             transaction
                 .prepare_cached("DELETE FROM containers WHERE id = ?1")?
                 .execute([id.as_str()])?;
+            if is_caches {
+                evicted = crate::room::fit(transaction)?;
+            }
             for name in owned {
                 moved.extend(volumes::forget_unused(transaction, self.root(), name)?);
             }
             Ok(())
         });
-        volumes::settled(committed, moved)
+        let discarded = volumes::settled(committed, moved)?;
+        Ok(discarded.and(self.discard(&evicted, &[])?))
     }
 
     /// All containers, newest first.

@@ -32,6 +32,7 @@ const MIGRATIONS: &[&str] = &[
     crate::settle::SCHEMA,
     crate::listing::SCHEMA,
     crate::figures::SCHEMA,
+    crate::room::SCHEMA,
 ];
 
 const VERSION: i64 = MIGRATIONS.len() as i64;

@@ -218,6 +218,8 @@ impl Store {
                     left.layers.push(layer.diff_id);
                 }
             }
+            // What only the build cache has now must fit into it.
+            left.layers.extend(crate::room::fit(transaction)?);
             left.layers.sort();
             left.layers.dedup();
             Ok(left)

@@ -153,6 +153,20 @@ pub(crate) fn collecting(tmp: &Path, operation: FlockOperation) -> Result<OwnedF
     lock(&tmp.join(".collect"), operation)
 }
 
+/// The directories of leases that are alive.
+///
+/// # Errors
+/// When `tmp/` cannot be read, or one of them not asked about.
+pub fn live_leases(root: &Path) -> Result<Vec<PathBuf>, LeaseError> {
+    let mut alive = Vec::new();
+    for dir in entries(&root.join("tmp"))?.into_iter().filter(|path| is_lease(path)) {
+        if is_alive(&dir)? {
+            alive.push(dir);
+        }
+    }
+    Ok(alive)
+}
+
 /// All layers protected by leases that are alive.
 ///
 /// # Errors
@@ -164,10 +178,7 @@ pub fn live_protected(root: &Path) -> Result<HashSet<DiffId>, LeaseError> {
 /// Layers and blobs alike.
 pub(crate) fn live_protected_digests(root: &Path) -> Result<HashSet<Digest>, LeaseError> {
     let mut layers = HashSet::new();
-    for dir in entries(&root.join("tmp"))? {
-        if !is_lease(&dir) || !is_alive(&dir)? {
-            continue;
-        }
+    for dir in live_leases(root)? {
         for mark in entries(&dir.join("protect"))? {
             let name = mark.file_name().and_then(|name| name.to_str());
             layers.extend(name.and_then(Digest::from_hex));

@@ -32,6 +32,7 @@ mod lease;
 mod listing;
 mod networks;
 mod partials;
+mod room;
 mod settle;
 #[cfg(test)]
 mod tests;
@@ -50,6 +51,7 @@ pub use layers::*;
 pub use lease::*;
 pub use listing::ListedImage;
 pub use partials::{Partial, Partials};
+pub use room::{CacheMount, Chosen, Evicted, STEP_IMAGE, Spared};
 pub use usage::{ImageUsage, Usage};
 pub use variants::{BlobRecord, Variant};
 pub use volumes::{NewVolume, VolumeRow};

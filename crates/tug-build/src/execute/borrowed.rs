@@ -9,7 +9,6 @@ use crate::share::{Record, Records};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tug_engine::Engine;
-use tug_store::NewCacheRow;
 use tug_types::{DiffId, Explain as _};
 
 impl Worker<'_> {
@@ -77,21 +76,11 @@ impl Worker<'_> {
 
     /// Keeps what came from elsewhere and is wholly here now.
     pub(super) fn keep_borrowed(&self) -> Result<(), BuildError> {
-        let store = locked(&self.store);
         for (key, record) in &*locked(&self.borrowed) {
-            if !record.layers.iter().all(|layer| self.layers.contains(&layer.diff_id)) {
-                continue;
+            locked(&self.loose).extend(record.layers.iter().map(|layer| layer.diff_id));
+            if record.layers.iter().all(|layer| self.layers.contains(&layer.diff_id)) {
+                self.put_record(key, record)?;
             }
-            let result = serde_json::to_string(&record.layers).unwrap_or_default();
-            let sizes: Vec<(DiffId, u64)> =
-                record.layers.iter().map(|layer| (layer.diff_id, layer.size)).collect();
-            store.put_cached(&NewCacheRow {
-                key,
-                kind: &record.kind,
-                description: &record.title,
-                result: &result,
-                layers: &sizes,
-            })?;
         }
         Ok(())
     }
@@ -99,6 +88,7 @@ impl Worker<'_> {
     /// The results that were used or made.
     pub(crate) fn records(&self) -> Result<Records, BuildError> {
         let mut steps = locked(&self.borrowed).clone();
+        steps.extend(locked(&self.unkept).clone());
         let store = locked(&self.store);
         let titles = locked(&self.titles).clone();
         for key in &*locked(&self.used) {

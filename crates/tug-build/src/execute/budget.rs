@@ -1,28 +1,29 @@
-//! The byte budget of the build cache: layers that only remembered results have, the directories of cache
-//! mounts, and what the steps of all builds are writing at the moment.
+//! The byte budget of the build cache, and of what the steps of all builds are writing at the moment.
 //!
 //! ```text
 //! <data-root>/tmp/lease-…/cost   bytes that the steps of that build are writing now
-//! <data-root>/build/mounts/…/    size   bytes of a cache mount after its last use
 //! ```
 //!
-//! Whoever wants room makes a [`Claim`] and says how much. What was used longest ago goes first. With a
-//! budget somebody chose, a claim that does not fit although everything else is gone fails; with the budget
-//! there is by default it does not: that one is for what stays between builds.
+//! What is recorded (results, and cache mounts at rest) never exceeds it: the store makes room before it
+//! records something, in one transaction, and does not record what has no room (`tug_store`'s `room`). What a
+//! build makes and cannot record it still has until its end, under its lease.
 //!
-//! A running command writes without asking: it is measured, first when the file system has grown by a part
-//! of what is left and now and then anyway, and killed once it is over. What it writes between two looks, a
-//! tenth of a second apart at least, is therefore beyond the budget until it is dead.
+//! With a budget somebody chose, what steps write counts too: whoever wants room makes a [`Claim`] and says
+//! how much, and fails when there is none. A running command writes without asking: it is measured, first
+//! when the file system has grown by a part of what is left and now and then anyway, and killed once it is
+//! over. What it writes between two looks, a tenth of a second apart at least, is therefore beyond the budget
+//! until it is dead.
 
 use super::{Worker, locked};
 use crate::error::BuildError;
 use crate::prune;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use tug_engine::StepKiller;
+use tug_store::{Evicted, NewCacheRow, Spared};
 
 /// Between two looks at the file system.
 const LOOK: Duration = Duration::from_millis(100);
@@ -50,14 +51,26 @@ impl Budget {
     /// What all builds are writing: this one's as it knows it, the others' as they last said.
     fn being_written(&self) -> u64 {
         let own: u64 = locked(&self.running).values().sum();
-        let leases = self.cost.parent().and_then(Path::parent).map(std::fs::read_dir);
-        let others = leases.into_iter().flatten().flatten().flatten().map(|e| e.path());
+        let root = self.cost.ancestors().nth(3);
+        // Those of killed builds stay until they are swept, and count nothing.
+        let others = root.and_then(|root| tug_store::live_leases(root).ok()).unwrap_or_default();
         let cost = |lease: PathBuf| {
             let file = lease.join("cost");
             let text = (file != self.cost).then(|| std::fs::read_to_string(file).ok())??;
             text.trim().parse::<u64>().ok()
         };
-        others.filter_map(cost).fold(own, u64::saturating_add)
+        others.into_iter().filter_map(cost).fold(own, u64::saturating_add)
+    }
+
+    /// What steps write counts.
+    pub(crate) fn is_strict(&self) -> bool {
+        self.strict
+    }
+
+    /// What may be recorded in all.
+    fn within(&self) -> u64 {
+        let written = if self.strict { self.being_written() } else { 0 };
+        self.bytes.saturating_sub(written)
     }
 
     fn set(&self, number: u64, bytes: u64) {
@@ -97,11 +110,18 @@ impl Claim<'_> {
         }
     }
 
+    /// So much is there now.
+    pub(crate) fn now(&self, bytes: impl FnOnce() -> u64) {
+        if self.worker.budget.strict {
+            self.worker.budget.set(self.number, bytes());
+        }
+    }
+
     /// Wants room for so many bytes in all, and makes it.
     fn take(&self, bytes: u64) -> Result<(), BuildError> {
         let budget = &self.worker.budget;
         budget.set(self.number, bytes);
-        if self.worker.make_room()? || !budget.strict {
+        if self.worker.make_room()? {
             return Ok(());
         }
         Err(BuildError::Budget { budget: budget.bytes, written: bytes })
@@ -115,19 +135,53 @@ impl<'b> Worker<'b> {
     }
 
     /// Takes away what was used longest ago, but nothing this build uses, until all is in the budget; whether
-    /// it is.
+    /// it is. If it cannot be, nothing goes.
     pub(crate) fn make_room(&self) -> Result<bool, BuildError> {
-        let left = self.budget.bytes.saturating_sub(self.budget.being_written());
+        let spared = self.spared();
         let store = locked(&self.store);
-        let used = locked(&self.used).clone();
-        Ok(prune::shrink(self.settings, &store, left, &used)? <= left && self.is_inside())
+        match store.make_cache_room(self.budget.within(), &spared)? {
+            Some(evicted) => self.delete(&store, &evicted)?,
+            None => return Ok(false),
+        }
+        drop(store);
+        Ok(self.is_inside())
     }
 
-    /// The same when nothing is in use any more.
-    pub(crate) fn settle_budget(&self) -> Result<(), BuildError> {
-        let left = self.budget.bytes.saturating_sub(self.budget.being_written());
-        prune::shrink(self.settings, &locked(&self.store), left, &BTreeSet::new())?;
-        Ok(())
+    /// Remembers a result, if there is room for it.
+    pub(crate) fn put(&self, new: &NewCacheRow<'_>) -> Result<bool, BuildError> {
+        let spared = self.spared();
+        let store = locked(&self.store);
+        let Some(evicted) = store.put_cached(new, self.budget.within(), &spared)? else {
+            return Ok(false);
+        };
+        self.delete(&store, &evicted)?;
+        Ok(true)
+    }
+
+    /// Notes what a cache mount takes that a step of this build used, or takes it away when there is no room
+    /// for it; whether it is kept. Left alone while somebody else uses it: that one does it.
+    pub(crate) fn settle_mount(&self, dir: &Path) -> Result<bool, BuildError> {
+        // Somebody may be asking whether it is used, which takes a moment.
+        let lock = (0..5).find_map(|attempt| {
+            std::thread::sleep(Duration::from_millis(attempt));
+            super::take_cache(dir)
+        });
+        let Some(lock) = lock else { return Ok(true) };
+        let size = prune::tree_size(&dir.join("data"));
+        let spared = self.spared();
+        let store = locked(&self.store);
+        prune::record_mount(&store, &lock, dir, size, self.budget.within(), &spared)
+    }
+
+    /// Results that were used or made here, and cache mounts that somebody uses.
+    fn spared(&self) -> Spared {
+        let results = locked(&self.used).clone();
+        Spared { results, mounts: prune::marked_mounts(&self.settings.data_root) }
+    }
+
+    fn delete(&self, store: &tug_store::Store, evicted: &Evicted) -> Result<(), BuildError> {
+        locked(&self.loose).extend(&evicted.layers);
+        prune::delete(store, evicted)
     }
 
     fn is_inside(&self) -> bool {

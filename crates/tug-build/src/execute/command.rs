@@ -109,17 +109,20 @@ impl Worker<'_> {
         let claim = self.claim();
         claim.check(|| 0)?;
         let outcome = self.run(vertex, &request, &upper, &claim, &prepared.caches);
-        prepared.measure();
+        let written = Written { container: &upper, caches: &prepared.caches };
         let outcome = outcome.and_then(|code| {
             // With what the last look did not see.
-            claim.check(|| prune::tree_size(&upper)).map(|()| code)
+            claim.check(|| written.bytes()).map(|()| code)
         });
-        // Not before: a cache mount that is too big is not to be emptied for the step that filled it.
-        drop(prepared);
         if let Err(BuildError::Budget { .. }) = &outcome {
-            drop(claim);
             tug_archive::remove_tree(&upper).map_err(BuildError::files("remove", &upper))?;
-            self.make_room()?;
+        }
+        claim.now(|| prune::tree_size(&upper));
+        for id in prepared.release(self)? {
+            let text = format!(
+                "the cache mount {id} is not kept: it does not fit into the build cache's budget"
+            );
+            self.board.tell(Event::Warning { line: self.line(vertex), text });
         }
         match outcome {
             Ok(0) => Ok((self.adopt(&upper, base)?, sure)),
@@ -163,7 +166,9 @@ impl Worker<'_> {
         let (end, ended) = std::sync::mpsc::channel();
         let followed = std::thread::scope(|scope| {
             let (written, killer, over) = (&written, &killer, &over);
-            scope.spawn(move || budget::watch(claim, written, killer, &ended, over));
+            if self.budget.is_strict() {
+                scope.spawn(move || budget::watch(claim, written, killer, &ended, over));
+            }
             let followed = step.follow(|stderr, bytes| {
                 tail.extend_from_slice(bytes);
                 if tail.len() > 2 * TAIL {

@@ -4,8 +4,7 @@
 //! <data-root>/build/mounts/<hash of the id>/   id     what the Dockerfile calls it
 //!                                              lock   flock(2)ed by its users
 //!                                              data/  what is mounted
-//!                                              size   its bytes after the last use
-//!                                              written  there while used: what killed users wrote is in no size
+//!                                              written  there while used: what killed users wrote is in no record
 //! <exec-root>/builds/<random>/                 secrets and scripts of one step, on the tmpfs of the run
 //! ```
 
@@ -17,7 +16,6 @@ use crate::files::target::Target;
 use crate::files::tree::Entry;
 use crate::ignore::Rules;
 use crate::ops::{CacheSharing, Exec, ExecMount, ExecMountKind, Output, layers};
-use crate::prune::{known_size, tree_size};
 use rustix::fs::{FlockOperation, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, Uid};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
@@ -36,7 +34,7 @@ pub(super) struct Prepared {
     pub sure: bool,
     /// Variables: secrets, and where the ssh agent is.
     pub env: Vec<(String, String)>,
-    /// The data of caches, and how many bytes they were known to have.
+    /// The data of caches, and how many bytes are recorded for them.
     pub caches: Vec<(PathBuf, u64)>,
     /// Locks of caches.
     _locks: Vec<OwnedFd>,
@@ -45,12 +43,20 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    /// Notes how big the caches are now. Best effort: who does not find it measures.
-    pub(super) fn measure(&self) {
-        for (data, _) in &self.caches {
-            let noted = std::fs::write(data.with_file_name("size"), tree_size(data).to_string());
-            let _ = noted.and_then(|()| std::fs::remove_file(data.with_file_name(WRITTEN)));
+    /// After the command: records how big the caches are now. Those for which there is no room are gone then;
+    /// their names.
+    pub(super) fn release(self, worker: &Worker<'_>) -> Result<Vec<String>, BuildError> {
+        let caches = self.caches.clone();
+        // With the locks: only who is alone with a cache knows its size.
+        drop(self);
+        let mut gone = Vec::new();
+        for dir in caches.iter().filter_map(|(data, _)| data.parent()) {
+            let id = std::fs::read_to_string(dir.join("id")).unwrap_or_default();
+            if !worker.settle_mount(dir)? {
+                gone.push(id);
+            }
         }
+        Ok(gone)
     }
 }
 
@@ -236,18 +242,17 @@ fn cache(
         let Some(lock) = take(worker, &dir, *sharing)? else { continue };
         prepared._locks.push(lock);
         let data = dir.join("data");
-        if !data.exists() {
-            fill(worker, &data, from.as_ref(), results, (*uid, *gid, *mode))?;
-            let note = dir.join("id");
-            std::fs::write(&note, id).map_err(BuildError::files("write", &note))?;
-        }
-        let before = known_size(&dir);
-        // Else what the step writes there would be counted as the mount's and as being written.
-        let size = dir.join("size");
-        std::fs::write(&size, before.to_string()).map_err(BuildError::files("write", &size))?;
-        prepared.caches.push((data.clone(), before));
         let mark = dir.join(WRITTEN);
         std::fs::write(&mark, []).map_err(BuildError::files("write", &mark))?;
+        if !data.exists() {
+            let note = dir.join("id");
+            std::fs::write(&note, id).map_err(BuildError::files("write", &note))?;
+            fill(worker, &data, from.as_ref(), results, (*uid, *gid, *mode))?;
+        }
+        let name =
+            dir.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned());
+        let known = super::locked(&worker.store).cache_mount(&name)?;
+        prepared.caches.push((data.clone(), known.map_or(0, |mount| mount.size)));
         return Ok(StepSource::Bind(data));
     }
     Err(BuildError::Cancelled)
@@ -395,7 +400,7 @@ impl Worker<'_> {
             result: &result,
             layers: &sizes,
         };
-        super::locked(&self.store).put_cached(&new)?;
+        self.put(&new)?;
         super::locked(&self.used).insert(key.to_owned());
         Ok(())
     }

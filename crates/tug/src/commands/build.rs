@@ -18,7 +18,7 @@ use crate::quit::Quit;
 use outputs::Outputs;
 use request::Method;
 use serde_json::json;
-use tug_build::{Build, BuildError, Built};
+use tug_build::{Build, BuildError, BuildRequest, Built};
 use tug_types::{Digest, Explain};
 
 pub(crate) static COMMAND: Command = Command {
@@ -139,7 +139,8 @@ fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
     let call = request::call(parsed)?;
     let source = contexts::open(ctx, parsed)?;
     let outputs = outputs::read(parsed, request::has_epoch(parsed)?).map_err(request::refused)?;
-    let request = request::request(parsed, &source, &outputs)?;
+    let cache_budget = request::cache_budget(ctx)?;
+    let request = BuildRequest { cache_budget, ..request::request(parsed, &source, &outputs)? };
     let view = build_view::open(kind).map_err(Quit::invalid)?;
     struct Shared(std::sync::Arc<dyn build_view::View>);
     impl tug_build::Progress for Shared {

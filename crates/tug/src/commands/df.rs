@@ -63,7 +63,7 @@ fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
     }
     let format = parsed.text_or_empty("format");
     let text = match parsed.on("verbose") {
-        false => summary().print(&format, rows(&usage)).map_err(Flaw::quit)?,
+        false => summary().print(&format, rows(&usage, &in_use(ctx))).map_err(Flaw::quit)?,
         true => Sections::of(ctx, usage)?.print(&format)?,
     };
     ctx.print(text).map(|()| 0)
@@ -112,7 +112,13 @@ impl Row for Kind {
     }
 }
 
-fn rows(usage: &DiskUsage) -> [Kind; 4] {
+/// Names of what builds use at the moment.
+fn in_use(ctx: &Context) -> HashSet<String> {
+    tug_build::mounts_in_use(ctx.engine.settings()).into_iter().collect()
+}
+
+fn rows(usage: &DiskUsage, used: &HashSet<String>) -> [Kind; 4] {
+    let cache_in_use = || usage.cache.iter().filter(|one| used.contains(&one.id));
     let containers: u64 = usage.containers.iter().map(|one| one.size).sum();
     let running = || usage.containers.iter().filter(|one| one.running);
     let volumes: u64 = usage.volumes.iter().map(|one| one.size).sum();
@@ -145,9 +151,9 @@ fn rows(usage: &DiskUsage) -> [Kind; 4] {
         Kind {
             name: "Build Cache",
             total: usage.cache.len(),
-            active: 0,
+            active: cache_in_use().count(),
             size: usage.cache_size,
-            reclaimable: usage.cache_size,
+            reclaimable: usage.cache_size - cache_in_use().map(|one| one.size).sum::<u64>(),
             share: false,
         },
     ]
@@ -182,7 +188,7 @@ impl Sections {
             images: images.into_iter().map(image).collect(),
             containers: containers.into_iter().map(container).collect(),
             volumes: usage.volumes.into_iter().map(VolumeLine).collect(),
-            cache: usage.cache.into_iter().map(|row| CacheLine { row, now }).collect(),
+            cache: cache(usage.cache, &in_use(ctx), now),
             cache_size: usage.cache_size,
         })
     }
@@ -232,6 +238,11 @@ impl Sections {
 fn list<R: Row>(listing: &Listing, rows: Vec<R>) -> Value {
     let items = rows.into_iter().map(|row| listing.value(row)).collect();
     Value::List(Rc::new(List { items, of: Of::Objects, is_nil: false }))
+}
+
+fn cache(rows: Vec<BuildCacheUsage>, used: &HashSet<String>, now: i64) -> Vec<CacheLine> {
+    let line = |row: BuildCacheUsage| CacheLine { in_use: used.contains(&row.id), row, now };
+    rows.into_iter().map(line).collect()
 }
 
 fn image_listing() -> Listing {
@@ -304,6 +315,7 @@ impl Row for VolumeLine {
 /// A result of builds.
 struct CacheLine {
     row: BuildCacheUsage,
+    in_use: bool,
     now: i64,
 }
 
@@ -313,9 +325,9 @@ impl Row for CacheLine {
         let ago = |seconds: i64| format!("{} ago", human::duration(self.now - seconds));
         match name {
             "ID" => row.id.chars().take(12).collect(),
-            "CacheType" => row.kind.clone(),
+            "CacheType" => row.kind.to_owned(),
             "Description" => row.description.clone(),
-            "InUse" => "false".to_owned(),
+            "InUse" => self.in_use.to_string(),
             "Shared" => row.shared.to_string(),
             "Size" => human::size(row.size, 3),
             "CreatedSince" => ago(row.created),
@@ -347,7 +359,7 @@ mod tests {
             ..DiskUsage::default()
         };
         assert_eq!(
-            summary().print("", rows(&usage)).unwrap(),
+            summary().print("", rows(&usage, &HashSet::new())).unwrap(),
             "\
 TYPE            TOTAL     ACTIVE    SIZE      RECLAIMABLE
 Images          0         0         5MB       1.738MB (34%)
@@ -357,7 +369,7 @@ Build Cache     0         0         0B        0B
 "
         );
         assert_eq!(
-            summary().print("json", rows(&usage)).unwrap().lines().nth(1),
+            summary().print("json", rows(&usage, &HashSet::new())).unwrap().lines().nth(1),
             Some(
                 "{\"Active\":\"1\",\"Reclaimable\":\"100B (0%)\",\"Size\":\"12.45kB\",\"TotalCount\":\"2\",\"Type\":\"Containers\"}"
             )

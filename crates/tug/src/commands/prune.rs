@@ -9,7 +9,7 @@ use crate::value::{duration, moment};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::io::BufRead;
-use tug_build::{PruneOptions, prune_cache};
+use tug_build::{CacheFilter, PruneOptions, prune_cache};
 use tug_engine::{ImageRemoval, Pruned};
 use tug_types::ContainerId;
 
@@ -143,10 +143,18 @@ fn system(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
     if !["label", "label!"].iter().any(|name| choice.filters.has(name)) {
         let now = jiff::Timestamp::now().as_second();
         let age = |until: i64| now.saturating_sub(until).max(0).saturating_mul(1_000_000_000);
-        let options = PruneOptions { all, keep: 0, older_than: choice.until.map(age) };
+        let options = PruneOptions {
+            all,
+            filters: choice
+                .until
+                .map(|until| CacheFilter::Unused(age(until)))
+                .into_iter()
+                .collect(),
+            ..PruneOptions::default()
+        };
         let cache = prune_cache(ctx.engine.settings(), &options).map_err(|e| Quit::failed(&e))?;
         reclaimed += cache.bytes;
-        text.push_str(&cache_lines(&cache.entries));
+        text.push_str(&cache_lines(cache.entries.iter().map(|entry| entry.id.as_str())));
     }
     if !choice.is_narrowed() {
         ctx.engine.collect()?;
@@ -190,8 +198,8 @@ fn volume_lines(pruned: &Pruned<String>) -> String {
     section("Deleted Volumes", pruned.removed.iter().map(|name| format!("{name}\n")))
 }
 
-pub(super) fn cache_lines(ids: &[String]) -> String {
-    section("Deleted build cache objects", ids.iter().map(|id| format!("{id}\n")))
+fn cache_lines<'i>(ids: impl Iterator<Item = &'i str>) -> String {
+    section("Deleted build cache objects", ids.map(|id| format!("{id}\n")))
 }
 
 fn section(title: &str, lines: impl Iterator<Item = String>) -> String {
@@ -346,7 +354,7 @@ mod tests {
             )
         );
         assert_eq!(volume_lines(&Pruned { removed: Vec::new(), reclaimed: 0 }), "");
-        assert_eq!(cache_lines(&["abc".to_owned()]), "Deleted build cache objects:\nabc\n\n");
+        assert_eq!(cache_lines(["abc"].into_iter()), "Deleted build cache objects:\nabc\n\n");
     }
 
     #[test]

@@ -97,12 +97,13 @@ fn cache_mounts_count_and_the_longest_unused_goes_first() {
     build(&old, "1");
     build(&new, "1");
     let du = s.tug(&["builder", "du", "--verbose"]);
-    du.shows("Type:          cachemount").shows("Description:   new").shows("Description:   old");
+    du.shows("Type:         exec.cachemount");
+    du.shows("Description:  cached mount with id \"new\"").shows("cached mount with id \"old\"");
     assert!(s.tug(&["builder", "du"]).stdout.contains("20.97MB"), "{}", s.tug(&["builder", "du"]));
     build(&new, "2");
     build(&new, "3");
     let left = s.tug(&["builder", "du", "--verbose"]);
-    assert!(!left.stdout.contains("Description:   old"), "{left}");
+    assert!(!left.stdout.contains("with id \"old\""), "{left}");
     assert_eq!(in_app(&s, "cat /seen"), "f1\nf2", "the newer one was kept");
     // Alone it is too big: the step says so, and the cache is gone.
     let arguments = n("4");
@@ -111,7 +112,7 @@ fn cache_mounts_count_and_the_longest_unused_goes_first() {
     assert!(!s.tug(&["builder", "du", "--verbose"]).stdout.contains("cachemount"));
     s.tug(&["builder", "prune", "-a", "-f"]).ok();
     let left = s.tug(&["builder", "du"]);
-    assert!(left.stdout.trim_end().ends_with(" 0B"), "{left}");
+    assert!(left.stdout.trim_end().ends_with("\t0B"), "{left}");
 }
 
 #[test]
@@ -171,4 +172,169 @@ fn what_a_killed_build_wrote_to_a_cache_mount_counts() {
     other.build(&s, &[]);
     let du = s.tug(&["builder", "du", "--verbose"]);
     assert!(!du.stdout.contains("cachemount"), "{du}");
+}
+
+/// Bytes of what only builds have, as `builder du` says it: four digits of it.
+fn private(s: &Sandbox) -> f64 {
+    let du = s.tug(&["builder", "du"]);
+    let line = du.ok().lines().find_map(|line| line.strip_prefix("Private:")).unwrap_or_default();
+    bytes(line.trim())
+}
+
+fn bytes(text: &str) -> f64 {
+    let digits = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let unit = match &text[digits..] {
+        "kB" => 1e3,
+        "MB" => 1e6,
+        "GB" => 1e9,
+        _ => 1.0,
+    };
+    text[..digits].parse::<f64>().unwrap_or(f64::MAX) * unit
+}
+
+#[test]
+fn what_is_kept_never_exceeds_the_budget_whoever_looks() {
+    let s = sandbox("40m");
+    let budget = (40 * MIB) as f64 * 1.0005;
+    let build = |n: usize| {
+        let (kept, cached) = (5 + n * 7 % 13, 2 + n * 5 % 9);
+        // What a stage wrote that is in no image, what is in one, and a cache.
+        let dockerfile = format!(
+            "FROM busybox AS work\nRUN : {n}; {} > /f\nFROM busybox\n\
+             RUN --mount=type=cache,id=c{},target=/c {} > /c/f{n}\nRUN : {n}; {} > /g\n\
+             COPY --from=work /etc/passwd /p\n",
+            written(kept as u64),
+            n % 3,
+            written(cached as u64),
+            written(3),
+        );
+        Project::new(&s, &dockerfile, &[])
+    };
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let (looks, most) = std::thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            let (mut looks, mut most) = (0, 0.0);
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                let now = private(&s);
+                assert!(now <= budget, "{now} bytes are kept of {budget}");
+                most = now.max(most);
+                looks += 1;
+            }
+            (looks, most)
+        });
+        let mut succeeded = 0;
+        for round in 0..5 {
+            let projects: Vec<_> = (0..3).map(|n| build(round * 3 + n)).collect();
+            let tag = |n: usize| format!("app{n}");
+            let started = projects.iter().enumerate();
+            let mut started: Vec<_> =
+                started.map(|(n, p)| s.start(&["build", "-t", &tag(n), &p.path()])).collect();
+            if round % 2 == 1 {
+                std::thread::sleep(Duration::from_millis(150 + 100 * round as u64));
+                let killed = started.remove(0);
+                tug_test::process::kill_and_wait(killed.0.pid());
+            }
+            for one in started {
+                let out = one.wait_in(&s);
+                // Three at once may want more than there is.
+                assert!(out.code == 0 || out.stderr.contains("budget"), "{out}");
+                succeeded += usize::from(out.code == 0);
+            }
+            // What an image had is the cache's alone then.
+            s.tug(&["rmi", "-f", &tag(round % 3)]);
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        let watched = watch.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        assert!(succeeded >= 5, "only {succeeded} builds had room");
+        watched
+    });
+    println!("{looks} looks, {most} bytes at most");
+    assert!(looks >= 20 && most > 0.4 * budget, "{looks} looks, {most} bytes at most");
+    let df = s.tug(&["system", "df", "--format", "{{.Type}}={{.Size}}"]);
+    let df = df.ok().lines().find_map(|line| line.strip_prefix("Build Cache=")).unwrap_or_default();
+    assert_eq!(bytes(df), private(&s), "df and du agree");
+}
+
+#[test]
+fn what_an_image_leaves_to_the_cache_must_fit() {
+    let s = sandbox("24m");
+    let image = format!("FROM busybox\nRUN {} > /f\n", written(20));
+    Project::new(&s, &image, &[]).build(&s, &[]);
+    let dockerfile = format!(
+        "FROM busybox AS work\nRUN {} > /f\nFROM busybox\nCOPY --from=work /etc/passwd /p\n",
+        written(12)
+    );
+    let other = Project::new(&s, &dockerfile, &[]);
+    other.try_build(&s, &["-t", "other"]).ok();
+    let before = disk(&s);
+    s.tug(&["rmi", "app"]).ok();
+    assert!(private(&s) < 13.0 * 1e6, "{}", private(&s));
+    assert!(disk(&s) + 19 * MIB < before, "its files are gone");
+    assert_eq!(steps(&other.try_build(&s, &["-t", "other"])).1, Vec::<String>::new());
+}
+
+#[test]
+fn the_budget_can_be_set_for_good_and_the_variable_comes_first() {
+    let mut s = Sandbox::new();
+    let file = s.path("registries.json");
+    std::fs::write(&file, r#"{"build-cache": "24m"}"#).unwrap();
+    s.set_env("TUG_REGISTRIES", &file);
+    let p = Project::new(&s, &format!("FROM busybox\nRUN {} > /f\n", written(30)), &[]);
+    p.try_build(&s, &[]).code(1).says("budget of 25165824 bytes").hint("registries.json");
+    s.set_env("TUG_BUILD_CACHE", "48m");
+    p.build(&s, &[]);
+    std::fs::write(&file, r#"{"build-cache": "many"}"#).unwrap();
+    s.set_env("TUG_BUILD_CACHE", "");
+    p.try_build(&s, &[]).says("build-cache in registries.json: invalid size: 'many'");
+}
+
+#[test]
+fn cache_mounts_are_counted_by_df_and_pruned_by_what_they_are() {
+    let s = Sandbox::new();
+    let dockerfile = format!(
+        "FROM busybox\nRUN --mount=type=cache,id=big,target=/c {} > /c/f\nRUN echo 1 > /f\n",
+        written(20)
+    );
+    Project::new(&s, &dockerfile, &[]).build(&s, &[]);
+    let df = |s: &Sandbox| {
+        let df = s.tug(&[
+            "system",
+            "df",
+            "--format",
+            "{{.Type}} {{.TotalCount}} {{.Size}} {{.Reclaimable}}",
+        ]);
+        df.ok().lines().last().unwrap_or_default().to_owned()
+    };
+    assert_eq!(df(&s), "Build Cache 3 20.97MB 20.97MB");
+    s.tug(&["system", "df", "-v"]).shows("exec.cachemount   21MB").shows("regular");
+    // The figure is what was recorded: nobody walks for it.
+    let mounts = s.data_root().join("build/mounts");
+    s.shell(&format!("cd {}/* && echo more > data/more && rm data/f", mounts.display())).ok();
+    assert_eq!(df(&s), "Build Cache 3 20.97MB 20.97MB");
+    let du = s.tug(&["builder", "du", "--filter", "type=exec.cachemount", "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(du.ok()).unwrap();
+    assert_eq!((&json["Mutable"], &json["Size"]), (&true.into(), &"20.97MB".into()));
+    assert!(json["Description"].as_str().unwrap().contains("\"big\""), "{json}");
+    for nothing in ["type=regular", "inuse=true", "until=1h", "id=zzz", "immutable=true"] {
+        let pruned = s.tug(&["builder", "prune", "-f", "--filter", nothing]);
+        assert_eq!(pruned.ok(), "Total:\t0B", "{nothing}");
+    }
+    for keep in ["--max-used-space", "--reserved-space", "--keep-storage"] {
+        assert_eq!(s.tug(&["builder", "prune", "-f", keep, "1gb"]).ok(), "Total:\t0B", "{keep}");
+    }
+    assert_eq!(s.tug(&["builder", "prune", "-f", "--min-free-space", "1kb"]).ok(), "Total:\t0B");
+    s.tug(&["builder", "prune", "-f", "--filter", "parents=x"]).says("parents is not supported");
+    s.tug(&["builder", "prune", "-f", "--filter", "type=a", "--filter", "type=b"])
+        .says("filters expect only one value");
+    let pruned = s.tug(&["builder", "prune", "-f", "--filter", "type=exec.cachemount"]);
+    let lines: Vec<&str> = pruned.ok().lines().collect();
+    assert_eq!(lines[0], "ID\t\t\t\t\t\tRECLAIMABLE\tSIZE\t\tLAST ACCESSED");
+    assert!(lines[1].contains("*") && lines[1].contains("\ttrue \t\t20.97MB\t\t"), "{pruned}");
+    assert_eq!(lines[2..], ["Total:\t20.97MB"]);
+    assert_eq!(df(&s), "Build Cache 2 0B 0B");
+    assert_eq!(std::fs::read_dir(&mounts).unwrap().count(), 0, "its directory is gone");
+    let asked = s.tug_with(&["builder", "prune", "-a"], b"n\n");
+    asked.shows(
+        "WARNING! This will remove all build cache. Are you sure you want to continue? [y/N]",
+    );
 }

@@ -4,6 +4,7 @@ use super::contexts::Opened;
 use super::outputs::Outputs;
 use super::{annotations, attestations, caches, sources};
 use crate::container_flags::{self, host};
+use crate::context::Context;
 use crate::flags::Parsed;
 use crate::quit::Quit;
 use crate::value::size;
@@ -95,7 +96,7 @@ fn values(
         keep: outputs.keep,
         discard: outputs.discard,
         own_annotations: outputs.annotations.clone(),
-        cache_budget: cache_budget(parsed)?,
+        cache_budget: None,
         ..rest
     })
 }
@@ -135,11 +136,20 @@ pub(super) fn call(parsed: &Parsed<'_>) -> Result<Option<Call>, Quit> {
     Ok(method.map(|method| Call { method, json, ignore_status }))
 }
 
-/// `TUG_BUILD_CACHE`
-fn cache_budget(parsed: &Parsed<'_>) -> Result<Option<u64>, Quit> {
-    let Some(text) = crate::environment::build_cache() else { return Ok(None) };
-    let bytes = crate::value::size::parse(&text)
-        .map_err(|why| parsed.wrong(format!("TUG_BUILD_CACHE: {why}")))?;
+/// `TUG_BUILD_CACHE`, else `build-cache` of the settings files: what the build cache may take.
+///
+/// # Errors
+/// When it is no size, or a file cannot be read.
+pub(super) fn cache_budget(ctx: &Context) -> Result<Option<u64>, Quit> {
+    let (name, text) = match crate::environment::build_cache() {
+        Some(text) => ("TUG_BUILD_CACHE", text),
+        None => match ctx.engine.build_cache_setting()? {
+            Some(text) => ("build-cache in registries.json", text),
+            None => return Ok(None),
+        },
+    };
+    let bytes =
+        crate::value::size::parse(&text).map_err(|why| Quit::invalid(format!("{name}: {why}")))?;
     Ok(u64::try_from(bytes).ok())
 }
 
