@@ -471,6 +471,7 @@ impl Build {
             let (dir, rules) = match name.as_str() {
                 "" => (self.request.context.clone(), rules.clone()),
                 name => match self.request.contexts.get(name) {
+                    Some(NamedContext::Fetched(dir)) => (Some(dir.clone()), Rules::default()),
                     Some(NamedContext::Dir(dir)) => {
                         (Some(dir.clone()), read_rules(&dir.join(".dockerignore"))?.0)
                     }

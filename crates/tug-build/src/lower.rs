@@ -279,7 +279,9 @@ impl<'a> Lowering<'a> {
     ) -> Result<Place, BuildError> {
         if let Some(context) = self.request.contexts.get(name) {
             return match context {
-                NamedContext::Dir(_) => Ok(Place::Context(self.context(name))),
+                NamedContext::Dir(_) | NamedContext::Fetched(_) => {
+                    Ok(Place::Context(self.context(name)))
+                }
                 NamedContext::Image(image) => {
                     let image = image.clone();
                     self.image_place(&image, span)

@@ -181,6 +181,8 @@ pub struct Archive {
 pub enum NamedContext {
     /// A directory.
     Dir(PathBuf),
+    /// What came of an address, in a directory; ignore files in it mean nothing.
+    Fetched(PathBuf),
     /// `docker-image://NAME`
     Image(String),
 }

@@ -160,8 +160,10 @@ impl<'a> Lowering<'a> {
         let platform = header.platform.clone().unwrap_or_else(|| self.target_platform.clone());
         let span = stage.head.span;
         let base = match replaced {
-            Some(NamedContext::Dir(_)) => None,
-            Some(NamedContext::Image(image)) => Some(image.clone()),
+            Some(NamedContext::Dir(_) | NamedContext::Fetched(_)) => None,
+            Some(NamedContext::Image(image)) => {
+                Some(image.clone()).filter(|image| image != "scratch")
+            }
             None if header.base == "scratch" => None,
             None => Some(header.base.clone()),
         };
@@ -178,7 +180,7 @@ impl<'a> Lowering<'a> {
             cmd_set: false,
         };
         let Some(base) = base else {
-            if let Some(NamedContext::Dir(_)) = replaced {
+            if let Some(NamedContext::Dir(_) | NamedContext::Fetched(_)) = replaced {
                 let name = match &written {
                     Some(name) if self.request.contexts.contains_key(name) => name.clone(),
                     _ => header.base.clone(),

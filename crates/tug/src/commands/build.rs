@@ -139,8 +139,10 @@ fn run(ctx: &Context, parsed: &Parsed<'_>) -> Result<u8, Quit> {
     let call = request::call(parsed)?;
     let source = contexts::open(ctx, parsed)?;
     let outputs = outputs::read(parsed, request::has_epoch(parsed)?).map_err(request::refused)?;
+    let contexts = contexts::named(ctx, parsed)?;
     let cache_budget = request::cache_budget(ctx)?;
-    let request = BuildRequest { cache_budget, ..request::request(parsed, &source, &outputs)? };
+    let request = request::request(parsed, &source, &contexts, &outputs)?;
+    let request = BuildRequest { cache_budget, ..request };
     let view = build_view::open(kind).map_err(Quit::invalid)?;
     struct Shared(std::sync::Arc<dyn build_view::View>);
     impl tug_build::Progress for Shared {

@@ -154,6 +154,21 @@ fn repositories_and_addresses_are_contexts() {
     build(&format!("http://{address}/Dockerfile"), &[]).ok();
     assert_eq!(in_app(&s, "cat /built"), "alone");
     build(&format!("http://{address}/nothing"), &[]).code(1).says("404");
+    // By name: a repository's directory, and a file as it is, called as in BuildKit.
+    let named = Project::new(
+        &s,
+        "FROM busybox\nCOPY --from=repo deep/x /x\nCOPY --from=file context /context\n",
+        &[],
+    );
+    let repo = format!("repo=http://{address}/app.git#side:dir");
+    let file = format!("file=http://{address}/ctx.tar.gz");
+    named.build(&s, &["--build-context", &repo, "--build-context", &file]);
+    assert_eq!(in_app(&s, "cat /x; tar xzOf /context file"), "x\nthird");
+    let missing = format!("repo=http://{address}/none.git");
+    named
+        .try_build(&s, &["--build-context", &missing, "--build-context", &file])
+        .code(1)
+        .says("404");
 }
 
 #[test]

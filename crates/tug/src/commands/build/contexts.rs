@@ -1,13 +1,15 @@
 //! `PATH | URL | -`: where the context is.
 
+use super::sources::{Named, named_context};
 use crate::context::Context;
 use crate::environment;
 use crate::flags::Parsed;
 use crate::interrupt;
 use crate::quit::Quit;
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
-use tug_build::{Access, Agent, Cancel};
+use tug_build::{Access, Agent, Cancel, NamedContext};
 
 /// The context, and what of it has to be removed afterwards.
 pub(super) struct Opened {
@@ -33,16 +35,63 @@ pub(super) fn open(ctx: &Context, parsed: &Parsed<'_>) -> Result<Opened, Quit> {
             return repository(ctx, parsed, text);
         }
         if text.starts_with("http://") || text.starts_with("https://") {
-            let cancel = Cancel::default();
-            let fetched = interrupt::cancelling(
-                ctx,
-                || cancel.cancel(),
-                || tug_build::fetch(text, &cancel).map_err(|error| Quit::failed(&error)),
-            )?;
-            return archive_or_dockerfile(fetched);
+            return archive_or_dockerfile(fetch(ctx, text)?);
         }
     }
     Ok(Opened { dir: Some(PathBuf::from(text)), dockerfile: None, _temporary: None })
+}
+
+/// What `--build-context` names.
+#[derive(Default)]
+pub(super) struct Contexts {
+    pub named: BTreeMap<String, NamedContext>,
+    /// What came from elsewhere, removed afterwards.
+    _temporary: Vec<tempfile::TempDir>,
+}
+
+/// Fetches what is not here.
+///
+/// # Errors
+/// What is not there, or of a kind that is not supported.
+pub(super) fn named(ctx: &Context, parsed: &Parsed<'_>) -> Result<Contexts, Quit> {
+    let mut all = Contexts::default();
+    let list = parsed.read_all("build-context", named_context).map_err(super::request::refused)?;
+    for (name, named) in list {
+        let context = match named {
+            Named::Here(context) => context,
+            Named::Address(address) => {
+                let opened = match tug_build::is_git(&address) {
+                    true => repository(ctx, parsed, &address)?,
+                    false => file(ctx, &address)?,
+                };
+                all._temporary.extend(opened._temporary);
+                NamedContext::Fetched(opened.dir.unwrap_or_default())
+            }
+        };
+        all.named.insert(name, context);
+    }
+    Ok(all)
+}
+
+/// A file alone in a directory, under the name it has in BuildKit.
+fn file(ctx: &Context, address: &str) -> Result<Opened, Quit> {
+    let failed = |error: std::io::Error| Quit::io("keep the context", &error);
+    let temporary = tempfile::tempdir().map_err(failed)?;
+    let mut fetched = fetch(ctx, address)?;
+    let path = temporary.path().join("context");
+    let mut file = std::fs::File::create_new(path).map_err(failed)?;
+    std::io::copy(&mut fetched, &mut file).map_err(failed)?;
+    let dir = Some(temporary.path().to_owned());
+    Ok(Opened { dir, dockerfile: None, _temporary: Some(temporary) })
+}
+
+fn fetch(ctx: &Context, address: &str) -> Result<tug_build::Fetched, Quit> {
+    let cancel = Cancel::default();
+    interrupt::cancelling(
+        ctx,
+        || cancel.cancel(),
+        || tug_build::fetch(address, &cancel).map_err(|error| Quit::failed(&error)),
+    )
 }
 
 /// The files of a repository.

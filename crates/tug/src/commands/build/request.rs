@@ -1,6 +1,6 @@
 //! From flags to what the builder is asked for.
 
-use super::contexts::Opened;
+use super::contexts::{Contexts, Opened};
 use super::outputs::Outputs;
 use super::{annotations, attestations, caches, sources};
 use crate::container_flags::{self, host};
@@ -44,10 +44,12 @@ pub(super) enum Method {
 pub(super) fn request(
     parsed: &Parsed<'_>,
     source: &Opened,
+    contexts: &Contexts,
     outputs: &Outputs,
 ) -> Result<BuildRequest, Quit> {
     let host = limits(parsed)?;
-    let rest = BuildRequest { host, ..BuildRequest::default() };
+    let contexts = contexts.named.clone();
+    let rest = BuildRequest { host, contexts, ..BuildRequest::default() };
     values(parsed, source, outputs, rest).map_err(refused)
 }
 
@@ -66,7 +68,6 @@ fn values(
     refuse(parsed)?;
     let platforms = platforms(parsed)?;
     let labels = parsed.read_all("label", container_flags::label)?.into_iter().collect();
-    let contexts = parsed.read_all("build-context", sources::named_context)?;
     let secrets = parsed.read_all("secret", sources::secret)?;
     Ok(BuildRequest {
         context: source.dir.clone(),
@@ -74,7 +75,6 @@ fn values(
         tags: tags(parsed, &outputs.names)?,
         target: parsed.text("target").filter(|name| !name.is_empty()).map(str::to_owned),
         build_args: build_args(parsed)?,
-        contexts: contexts.into_iter().collect(),
         secrets: secrets.into_iter().collect(),
         ssh: sources::ssh(parsed)?,
         labels,

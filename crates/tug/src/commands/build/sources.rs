@@ -115,27 +115,41 @@ pub(super) fn ssh(parsed: &Parsed<'_>) -> Result<tug_build::Ssh, Quit> {
     Ok(tug_build::Ssh { agents, known_hosts, user })
 }
 
-/// `NAME=PATH`, `NAME=docker-image://IMAGE`
+/// What `--build-context` names.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Named {
+    /// It is here, or an image.
+    Here(NamedContext),
+    /// A repository, or a file.
+    Address(String),
+}
+
+/// `NAME=PATH`, `NAME=docker-image://IMAGE`, `NAME=ADDRESS`
 ///
 /// # Errors
 /// What is not supported.
-pub(super) fn named_context(text: &str) -> Result<(String, NamedContext), String> {
+pub(super) fn named_context(text: &str) -> Result<(String, Named), String> {
     let (name, value) = text
         .split_once('=')
         .filter(|(name, value)| !name.is_empty() && !value.is_empty())
         .ok_or_else(|| format!("invalid context value: {text}, expected key=value"))?;
     let context = match value.split_once("://") {
-        Some(("docker-image", image)) => NamedContext::Image(image.to_owned()),
-        Some((scheme, _)) => {
-            return Err(format!("contexts of the kind {scheme}:// are not supported by tug yet"));
+        Some(("docker-image", image)) => Named::Here(NamedContext::Image(image.to_owned())),
+        _ if Path::new(value).is_dir() => Named::Here(NamedContext::Dir(PathBuf::from(value))),
+        Some(("http" | "https", _)) => Named::Address(value.to_owned()),
+        _ if tug_build::is_git(value) => Named::Address(value.to_owned()),
+        Some(("oci-layout", _)) => {
+            return Err(format!(
+                "{name}: contexts of the kind oci-layout:// are not supported by tug: `tug load` the image (`tar -c` of the directory is its archive), then docker-image://IMAGE"
+            ));
         }
-        None => NamedContext::Dir(PathBuf::from(value)),
+        Some((scheme, _)) => {
+            return Err(format!("unsupported context source {scheme} for {name}"));
+        }
+        None => {
+            return Err(format!("failed to get build context path {value}: no such directory"));
+        }
     };
-    if let NamedContext::Dir(dir) = &context
-        && !dir.is_dir()
-    {
-        return Err(format!("failed to get build context path {value}: no such directory"));
-    }
     Ok((name.to_owned(), context))
 }
 
@@ -165,9 +179,13 @@ mod tests {
         }
         assert_eq!(
             named_context("b=docker-image://busybox").unwrap(),
-            ("b".to_owned(), NamedContext::Image("busybox".to_owned()))
+            ("b".to_owned(), Named::Here(NamedContext::Image("busybox".to_owned())))
         );
-        for bad in ["a", "a=", "a=https://x", "a=/nonexistent"] {
+        for address in ["https://h.lan/x.tar", "git@h.lan:x.git", "https://h.lan/x.git#v1:dir"] {
+            let (_, named) = named_context(&format!("a={address}")).unwrap();
+            assert_eq!(named, Named::Address(address.to_owned()));
+        }
+        for bad in ["a", "a=", "a=oci-layout:///x", "a=target:x", "a=foo://x", "a=/nonexistent"] {
             assert!(named_context(bad).is_err(), "{bad}");
         }
     }
