@@ -66,8 +66,6 @@ pub(crate) fn now() -> i128 {
 pub(crate) struct Index {
     file: PathBuf,
     known: HashMap<Vec<u8>, (Mark, Sum)>,
-    /// Seen in this build: the others are not kept.
-    seen: HashMap<Vec<u8>, (Mark, Sum)>,
     changed: bool,
 }
 
@@ -79,25 +77,14 @@ impl Index {
     }
 
     /// The digest of an unchanged file.
-    pub(crate) fn get(&mut self, path: &[u8], mark: &Mark) -> Option<Sum> {
-        if let Some((seen, sum)) = self.seen.get(path)
-            && seen == mark
-        {
-            return Some(*sum);
-        }
-        let (known, sum) = self.known.get(path)?;
-        if known != mark {
-            return None;
-        }
-        let sum = *sum;
-        self.seen.insert(path.to_vec(), (*mark, sum));
-        Some(sum)
+    pub(crate) fn get(&self, path: &[u8], mark: &Mark) -> Option<Sum> {
+        self.known.get(path).filter(|(known, _)| known == mark).map(|(_, sum)| *sum)
     }
 
     /// Remembers the digest of a file read at `read_at` and found as `mark` says both before and after.
     pub(crate) fn put(&mut self, path: &[u8], mark: Mark, sum: Sum, read_at: i128) {
         if mark.is_settled(read_at) {
-            self.seen.insert(path.to_vec(), (mark, sum));
+            self.known.insert(path.to_vec(), (mark, sum));
             self.changed = true;
         }
     }
@@ -110,10 +97,8 @@ impl Index {
         if !self.changed {
             return Ok(());
         }
-        let mut all = std::mem::take(&mut self.known);
-        all.extend(std::mem::take(&mut self.seen));
         let mut bytes = MAGIC.to_vec();
-        for (path, (Mark(numbers), sum)) in &all {
+        for (path, (Mark(numbers), sum)) in &self.known {
             bytes.extend(u32::try_from(path.len()).unwrap_or(0).to_le_bytes());
             bytes.extend(path);
             numbers.iter().for_each(|number| bytes.extend(number.to_le_bytes()));
@@ -121,7 +106,6 @@ impl Index {
         }
         let sum: Sum = Sha256::digest(&bytes).into();
         bytes.extend(sum);
-        self.known = all;
         self.changed = false;
         let dir = self.file.parent().unwrap_or(Path::new("/"));
         std::fs::create_dir_all(dir)?;
@@ -170,7 +154,7 @@ mod tests {
         index.put(b"old", mark(1, 5), [1; 32], 10_000_000_000);
         index.put(b"racy", mark(2, 9), [2; 32], 9_050_000_000);
         index.save().unwrap();
-        let mut index = Index::load(&file);
+        let index = Index::load(&file);
         assert_eq!(index.get(b"old", &mark(1, 5)), Some([1; 32]));
         assert_eq!(index.get(b"racy", &mark(2, 9)), None, "changed just before it was read");
         assert_eq!(index.get(b"old", &mark(3, 5)), None, "another inode");
@@ -189,7 +173,7 @@ mod tests {
         let mut index = Index::load(&file);
         index.put(b"b", mark(2, 5), [2; 32], 10_000_000_000);
         index.save().unwrap();
-        let mut index = Index::load(&file);
+        let index = Index::load(&file);
         assert!(index.get(b"a", &mark(1, 5)).is_some() && index.get(b"b", &mark(2, 5)).is_some());
     }
 }

@@ -9,6 +9,7 @@
 //! | [`target`] | the layer being made, over those below it |
 //! | [`copy`] | entries into it: where they go, and directories |
 //! | [`file`] | contents and attributes of files |
+//! | [`parallel`] | the same work on many of them |
 //! | [`mode`], [`owner`] | `--chmod` and `--chown` |
 
 pub(crate) mod copy;
@@ -17,6 +18,7 @@ pub(crate) mod index;
 pub(crate) mod mode;
 pub(crate) mod overlay;
 pub(crate) mod owner;
+mod parallel;
 pub(crate) mod pattern;
 pub(crate) mod rooted;
 pub(crate) mod target;

@@ -1,14 +1,15 @@
 //! The files of a context or of a stage: what a pattern selects there, and what is below it, with digests.
 
 use super::index::{Index, Mark, Sum, now};
+use super::parallel;
 use super::pattern::{glob, is_wild};
 use super::rooted;
 use crate::ignore::Rules;
 use rustix::fs::{FileType, OFlags, Stat};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
+use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// A failure in a source's files.
@@ -30,6 +31,9 @@ fn on<'a>(action: &'static str, path: &'a [u8]) -> impl Fn(Errno) -> TreeError +
         source: errno.into(),
     }
 }
+
+/// What is in a directory: paths below the tree's root, sorted.
+type Listing = Vec<(Vec<u8>, Stat)>;
 
 /// Files below a directory.
 pub(crate) struct Tree {
@@ -206,22 +210,41 @@ impl Tree {
     /// What is at a real name and below it, directories before what is in them, names sorted. `keep` is
     /// asked for every path below `real` (relative to it) besides the tree's own rules.
     pub(crate) fn walk(&self, real: &[u8], keep: &Rules) -> Result<Vec<Entry>, TreeError> {
-        let mut entries = Vec::new();
         let stat = rooted::stat(self.root(), real).map_err(on("look at", real))?;
+        let mut listed = self.list_all((real, &stat), keep)?;
+        let mut entries = Vec::new();
         let mut below = vec![(real.to_vec(), stat)];
         while let Some((path, stat)) = below.pop() {
-            let directory = rooted::kind(&stat) == FileType::Directory;
             if rooted::kind(&stat) == FileType::Socket {
                 continue;
             }
-            if directory {
-                self.children(&path, real, keep, &mut below)?;
-            }
+            below.extend(listed.remove(&path).into_iter().flatten().rev());
             entries.push(Entry { stat: self.seen(&path, stat), path, sum: [0; 32] });
         }
         self.drop_hidden_directories(real, keep, &mut entries);
         self.digest(&mut entries)?;
         Ok(entries)
+    }
+
+    /// What is in a directory and in all below it, by their names.
+    fn list_all(
+        &self,
+        (top, stat): (&[u8], &Stat),
+        keep: &Rules,
+    ) -> Result<HashMap<Vec<u8>, Listing>, TreeError> {
+        /// Directories.
+        const PIECE: usize = 2;
+        let is_dir = |stat: &Stat| rooted::kind(stat) == FileType::Directory;
+        let mut all = HashMap::new();
+        let mut level: Vec<Vec<u8>> = is_dir(stat).then(|| top.to_vec()).into_iter().collect();
+        while !level.is_empty() {
+            let found = parallel::map(&level, PIECE, |dir| self.children(dir, top, keep))?;
+            let dirs = found.iter().flatten().filter(|(_, stat)| is_dir(stat));
+            let next = dirs.map(|(path, _)| path.clone()).collect();
+            all.extend(level.into_iter().zip(found));
+            level = next;
+        }
+        Ok(all)
     }
 
     /// The directory of a context is not part of it: what becomes of it in an image is an ordinary one.
@@ -232,33 +255,28 @@ impl Tree {
         stat
     }
 
-    /// Pushes what is in a directory, the last name first.
-    fn children(
-        &self,
-        dir: &[u8],
-        top: &[u8],
-        keep: &Rules,
-        below: &mut Vec<(Vec<u8>, Stat)>,
-    ) -> Result<(), TreeError> {
+    /// What is in a directory, sorted.
+    fn children(&self, dir: &[u8], top: &[u8], keep: &Rules) -> Result<Listing, TreeError> {
         let fd = rooted::open_dir(self.root(), dir).map_err(on("open", dir))?;
         let prunes = |path: &[u8], kind| {
             self.rules.prunes(path, kind) || keep.prunes(rooted::below_of(path, top), kind)
         };
         let names = rooted::list(fd.as_fd()).map_err(on("list", dir))?;
-        for (name, kind) in names.into_iter().rev() {
+        let mut found = Vec::with_capacity(names.len());
+        for (name, kind) in names {
             let path = rooted::join(dir, &name);
             if prunes(&path, kind) {
                 continue;
             }
             let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
             match rustix::fs::statat(&fd, name.as_slice(), flags) {
-                Ok(stat) => below.push((path, stat)),
+                Ok(stat) => found.push((path, stat)),
                 // Removed since the directory was read.
                 Err(Errno::NOENT) => {}
                 Err(error) => return Err(on("look at", &path)(error)),
             }
         }
-        Ok(())
+        Ok(found)
     }
 
     /// Excluded directories that were entered for an exception in them, and hold nothing of it.
@@ -308,51 +326,12 @@ impl Tree {
     }
 
     fn read_all(&self, entries: &[Entry], wanted: &[usize]) -> Result<Vec<(Sum, i128)>, TreeError> {
-        /// Fewer are read sooner than a thread is started.
-        const FEW: usize = 64;
-        let one = |at: &usize| {
+        /// Files.
+        const PIECE: usize = 16;
+        parallel::map(wanted, PIECE, |at| {
             let read_at = now();
             self.sum(&entries[*at]).map(|sum| (sum, read_at))
-        };
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
-        if wanted.len() < FEW || threads < 2 {
-            return wanted.iter().map(one).collect();
-        }
-        let next = AtomicUsize::new(0);
-        let results = Mutex::new(vec![None; wanted.len()]);
-        let failure = Mutex::new(None);
-        let work = || {
-            loop {
-                let first = next.fetch_add(FEW / 4, Ordering::Relaxed);
-                let Some(part) = wanted.get(first..) else { return };
-                let part = &part[..part.len().min(FEW / 4)];
-                if part.is_empty() {
-                    return;
-                }
-                match part.iter().map(one).collect::<Result<Vec<_>, _>>() {
-                    Ok(sums) => {
-                        let mut all = results.lock().unwrap_or_else(PoisonError::into_inner);
-                        for (place, sum) in sums.into_iter().enumerate() {
-                            all[first + place] = Some(sum);
-                        }
-                    }
-                    Err(error) => {
-                        let mut first = failure.lock().unwrap_or_else(PoisonError::into_inner);
-                        first.get_or_insert(error);
-                        return;
-                    }
-                }
-            }
-        };
-        std::thread::scope(|scope| {
-            (1..threads).for_each(|_| drop(scope.spawn(work)));
-            work();
-        });
-        if let Some(error) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            return Err(error);
-        }
-        let all = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Ok(all.into_iter().flatten().collect())
+        })
     }
 
     /// The extended attributes that are copied. Those of the user's own files stay where they are, as
