@@ -13,6 +13,7 @@ mod engine;
 mod error;
 mod exec;
 mod filling;
+mod ground;
 mod history;
 mod image_config;
 mod image_inspect;

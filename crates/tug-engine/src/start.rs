@@ -160,7 +160,7 @@ impl Engine {
         let container_dir = self.container_dir(id);
         let run_dir = self.run_dir(id);
         let places = Places {
-            layers: self.layer_trees(record, &container_dir)?,
+            layers: self.trees_below(record)?,
             container_dir: &container_dir,
             run_dir: &run_dir,
             join_network,
@@ -207,13 +207,11 @@ impl Engine {
         ]
     }
 
-    /// Trees of the layers, uppermost first; an image without layers gets an empty one.
-    fn layer_trees(&self, record: &Record, dir: &std::path::Path) -> Result<Vec<PathBuf>, Error> {
-        if record.layers.is_empty() {
-            return Ok(vec![dir.join("empty")]);
-        }
-        let layers = self.store.layers();
-        Ok(layers.trees(record.layers.iter()))
+    /// What the container's files are made of besides its own, uppermost first; the last is the ground.
+    pub(crate) fn trees_below(&self, record: &Record) -> Result<Vec<PathBuf>, Error> {
+        let mut trees = self.store.layers().trees(record.layers.iter());
+        trees.push(self.ground()?);
+        Ok(trees)
     }
 
     fn network_namespace_of(&self, other: &str) -> Result<PathBuf, Error> {

@@ -208,10 +208,15 @@ impl Engine {
         }
         // What is mounted on must not become part of what the step writes.
         let stub_dir = self.container_dir(id).join("stubs");
-        if let tug_runtime::Rootfs::Overlay { lowers, .. } = &mut container.rootfs
-            && stubs::make(&stub_dir, lowers, &container.mounts)?
-        {
-            lowers.insert(0, stub_dir);
+        if let tug_runtime::Rootfs::Overlay { lowers, .. } = &mut container.rootfs {
+            // A step sees what the image holds and nothing besides.
+            lowers.pop();
+            if lowers.is_empty() {
+                lowers.push(self.container_dir(id).join("empty"));
+            }
+            if stubs::make(&stub_dir, lowers, &container.mounts)? {
+                lowers.insert(0, stub_dir);
+            }
         }
         let starting = tug_monitor::spawn(&self.settings.exe, &spec, lock)
             .map_err(|error| Error::from_explain(&error))?;

@@ -35,8 +35,7 @@ impl Engine {
             // It sees the image through its ids, so all it shows has them.
             return Ok(Export { tree: tree_of_process(run.pid)?, ids, _copied: None });
         }
-        let layers = self.store.layers();
-        let mut trees = layers.trees(record.layers.iter());
+        let mut trees = self.trees_below(&record)?;
         let mut copied = None;
         let upper = match ids {
             None => self.container_dir(&row.id).join("upper"),
@@ -50,11 +49,7 @@ impl Engine {
         };
         trees.insert(0, upper);
         let failed = |source| Error::System { what: "put the container's layers together", source };
-        let tree = match trees.as_slice() {
-            // An overlay needs two.
-            [only] => crate::images::export::open_directory(only).map_err(failed)?,
-            all => crate::filling::detached_overlay(all).map_err(failed)?,
-        };
+        let tree = crate::filling::detached_overlay(&trees).map_err(failed)?;
         Ok(Export { tree, ids: None, _copied: copied })
     }
 

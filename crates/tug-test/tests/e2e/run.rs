@@ -201,6 +201,16 @@ fn labels_and_annotated_fields_are_kept() {
 }
 
 #[test]
+fn programs_find_what_they_know_a_docker_container_by() {
+    let s = Sandbox::new();
+    let look = "ls -l /.dockerenv | cut -c1-10; readlink /etc/mtab; grep -c ' / overlay' /etc/mtab";
+    assert_eq!(s.sh(&["--rm"], look).ok(), "-rwxr-xr-x\n/proc/mounts\n1");
+    // It is nobody's: one may delete it, and the next container has it again.
+    assert_eq!(s.sh(&["--rm"], "rm /.dockerenv /etc/mtab; ls -A / | grep -c docker").stdout, "0\n");
+    assert_eq!(s.sh(&["--rm"], look).ok(), "-rwxr-xr-x\n/proc/mounts\n1");
+}
+
+#[test]
 fn the_writable_layer_is_the_containers_own() {
     let s = Sandbox::new();
     s.tug(&["run", "--name", "one", "busybox", "sh", "-c", "echo mine > /file; rm -f /bin/vi"])
