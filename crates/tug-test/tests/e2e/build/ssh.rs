@@ -199,13 +199,23 @@ fn a_step_is_given_an_agent_made_of_a_key() {
     if key(&own, "ed25519", "").is_err() {
         return tug_test::skip::skip("ssh-keygen is missing (./dev install)");
     }
+    // Ssh's own tool looks at it: what it may do, and that the key stays after what it may not.
+    s.load("debian");
     let p = Project::new(
         &s,
-        "FROM busybox\nRUN --mount=type=ssh,required=true test -S $SSH_AUTH_SOCK && echo there > /agent\n",
+        "FROM debian
+COPY --from=host bin/ssh-add /usr/bin/
+COPY --from=host lib/x86_64-linux-gnu/libcrypto.so.3 lib/x86_64-linux-gnu/libselinux.so.1 \
+    lib/x86_64-linux-gnu/libpcre2-8.so.0 /usr/lib/x86_64-linux-gnu/
+RUN --mount=type=ssh,required=true ssh-add -l > /before && ! ssh-add -D && ! ssh-add -d /nothing \
+    && ssh-add -l > /after && ssh-add -L > /public && ssh-add -T /public
+",
         &[],
     );
-    p.build(&s, &["--ssh", &with(&own)]);
-    assert_eq!(in_app(&s, "cat /agent"), "there");
+    p.build(&s, &["--ssh", &with(&own), "--build-context", "host=/usr"]);
+    let print = s.shell(&format!("ssh-keygen -lf {}.pub | cut -d' ' -f2", own.display()));
+    let held = in_app(&s, "cut -d' ' -f2 /before /after");
+    assert_eq!(held, format!("{0}\n{0}", print.ok()));
     let left = std::fs::read_dir(temporary).into_iter().flatten();
     assert_eq!(left.count(), 0, "its socket goes with the build");
 }
