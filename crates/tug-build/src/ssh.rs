@@ -217,7 +217,7 @@ mod tests {
             assert_eq!(public.fingerprint(HashAlg::Sha256), key.fingerprint(HashAlg::Sha256));
             // What a step could do to it is nothing.
             assert!(client.add_identity(&key, &[]).await.is_err());
-            assert!(client.remove_identity(&key.public_key()).await.is_err());
+            assert!(client.remove_identity(key.public_key()).await.is_err());
             assert!(client.lock(b"x").await.is_err());
             assert_eq!(client.request_identities().await.unwrap().len(), 1);
         });
